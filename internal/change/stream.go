@@ -1,0 +1,46 @@
+package change
+
+// BlockRows is the largest number of rows in a Block: enough to make the hand
+// over between two goroutines cheap, few enough to stay in a processor cache.
+const BlockRows = 512
+
+// A Sink takes encoded rows, in the order in which they are to stand in the
+// archive. The seal engine gives one to the database room, which reads rows
+// and encodes them with the Append functions of this package.
+type Sink interface {
+	// Start says what the rows after it are, until the next Start.
+	Start(h Header) error
+	// Row takes one encoded line with its line feed. The bytes are the
+	// caller's again when Row returns.
+	Row(line []byte) error
+}
+
+// A Block holds some rows of one member. Header stays the same pointer for
+// all blocks of a member. The values borrow the block's own memory.
+type Block struct {
+	Header *Header
+	Values []Value // len(Header.Columns) values a row, one row after the other
+	arena  []byte
+}
+
+// Rows returns the number of rows in the block.
+func (b *Block) Rows() int {
+	if b.Header == nil || len(b.Header.Columns) == 0 {
+		return 0
+	}
+	return len(b.Values) / len(b.Header.Columns)
+}
+
+// Row returns row i of the block, borrowed.
+func (b *Block) Row(i int) []Value {
+	n := len(b.Header.Columns)
+	return b.Values[i*n : (i+1)*n : (i+1)*n]
+}
+
+// A BlockReader hands out the rows of a verified batch, block after block, in
+// the order of the archive; io.EOF after the last one. What Next returns is
+// good until the call after it: a reader that keeps blocks copies them with
+// [Block.Clone].
+type BlockReader interface {
+	Next() (*Block, error)
+}

@@ -1,0 +1,27 @@
+package manifest
+
+// What a stream's writer keeps in its own database, beside the rows. These
+// types stand here because both the seal engine and the database rooms speak
+// of them, and neither may know the other.
+
+// A Pending is a batch whose number is taken and whose content is fixed, but
+// which may not have been published yet.
+type Pending struct {
+	Position
+	Kind   Kind
+	Cursor string // what the next delta begins after; opaque to the engine
+}
+
+// A Stand is the writer's record of one stream.
+type Stand struct {
+	Last     Position // newest batch that was published; zero: none yet
+	Baseline int64    // sequence of the newest baseline, 0: none
+	Pending  *Pending // a batch that a crash left between its number and its publication
+}
+
+// An Extract is what a database handed over for one batch.
+type Extract struct {
+	Kind   Kind
+	Cursor string
+	Tables []Table // in a baseline every table, in a delta those with rows or with scope whole
+}
