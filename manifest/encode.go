@@ -1,0 +1,131 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// What stands in the field "format".
+const (
+	Format     = "caisseauto/manifest/1"
+	HeadFormat = "caisseauto/head/1"
+)
+
+// Digest returns the SHA-256 of doc in lower-case hex, as it stands in
+// previous, manifest_sha256 and [Position].
+func Digest(doc []byte) string {
+	sum := sha256.Sum256(doc)
+	return hex.EncodeToString(sum[:])
+}
+
+// Time returns t as the format writes times: UTC, whole seconds.
+func Time(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// Encode returns the one encoding of m, which [Seal] signs. It refuses a
+// manifest that [Open] would refuse.
+func Encode(m *Manifest) ([]byte, error) {
+	if r := checkManifest(m); r != nil {
+		return nil, r.in("manifest")
+	}
+	doc, err := canonical(filled(m))
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	if len(doc) > MaxManifest {
+		return nil, refuse("D1", "%d bytes, more than %d: seal fewer rows at a time", len(doc), MaxManifest).in("manifest")
+	}
+	return doc, nil
+}
+
+// EncodeHead returns the one encoding of h, which [SealHead] signs.
+func EncodeHead(h *Head) ([]byte, error) {
+	if r := checkHead(h); r != nil {
+		return nil, r.in("head")
+	}
+	doc, err := canonical(h)
+	if err != nil {
+		return nil, fmt.Errorf("encode head: %w", err)
+	}
+	return doc, nil
+}
+
+// canonical writes v the way the format fixes it: two spaces, LF, no HTML
+// escapes, a final LF. encoding/json's way with everything else (order of
+// fields, integers, escapes in strings) is written down in SPEC.md.
+func canonical(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// filled returns m with empty lists for missing ones, so that the encoding
+// never has a null, and a null that was read does not encode to itself.
+func filled(m *Manifest) *Manifest {
+	c := *m
+	c.Tables = append([]Table{}, m.Tables...)
+	c.Members = append([]Member{}, m.Members...)
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		t.Columns = append([]Column{}, t.Columns...)
+		t.Key = append([]string{}, t.Key...)
+	}
+	return &c
+}
+
+// Fingerprint returns the SHA-256 of a table's columns and key, in lower-case
+// hex, of the compact JSON {"columns":[{"name":…,"type":…},…],"key":[…]}.
+// Two databases whose fingerprints are equal have the same columns in the
+// same order, of the same declared types.
+func Fingerprint(columns []Column, key []string) string {
+	v := struct {
+		Columns []Column `json:"columns"`
+		Key     []string `json:"key"`
+	}{append([]Column{}, columns...), append([]string{}, key...)}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("manifest: strings that do not encode: " + err.Error()) // cannot happen: strings always do
+	}
+	return Digest(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// decode reads doc into v, and encode gives back what v encodes to. Decoding
+// alone would take duplicate keys, "SEQ" for "seq", null, missing fields,
+// floats that are whole, bad UTF-8 and trailing data: all of them end up in
+// other bytes than they came from.
+func decode(doc []byte, v any, encode func() ([]byte, error)) *Refusal {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return refuse("D2", "not the JSON of this format: %v", err)
+	}
+	again, err := encode()
+	if err != nil {
+		return refuse("D3", "it cannot be encoded again: %v", err)
+	}
+	if !bytes.Equal(again, doc) {
+		return refuse("D3", "not in the one encoding that the format allows: line %d differs", firstDifference(doc, again))
+	}
+	return nil
+}
+
+// firstDifference returns the number of the first line that is not equal.
+func firstDifference(a, b []byte) int {
+	line := 1
+	for i := 0; i < len(a) && i < len(b) && a[i] == b[i]; i++ {
+		if a[i] == '\n' {
+			line++
+		}
+	}
+	return line
+}

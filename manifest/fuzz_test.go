@@ -1,0 +1,50 @@
+package manifest_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"caisseauto/keys"
+	"caisseauto/manifest"
+)
+
+// FuzzOpen: whatever a writer signed, there is no panic; what is accepted has
+// one encoding, and everything else is a refusal that names the file.
+func FuzzOpen(f *testing.F) {
+	w := newWorld(f)
+	good, goodHead := encode(f, delta()), encodeHead(f, head())
+	f.Add(good)
+	f.Add(goodHead)
+	f.Add(encode(f, baseline()))
+	for _, c := range append(badEncodings, badManifests...) {
+		f.Add(replace(f, good, c.from, c.to))
+	}
+	for _, c := range badHeads {
+		f.Add(replace(f, goodHead, c.from, c.to))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		m, position, err := manifest.Open("x", doc, sign(t, w.server, doc, keys.NamespaceManifest), w.trust)
+		if err == nil {
+			if again := encode(t, m); !bytes.Equal(again, doc) {
+				t.Errorf("accepted\n%s\nwhich encodes to\n%s", doc, again)
+			}
+			if again, err := m.Position(); err != nil || again != position {
+				t.Errorf("position %+v, then %+v, %v", position, again, err)
+			}
+			if err := m.Follows(position); err == nil {
+				t.Error("it follows itself")
+			}
+		} else if r := (*manifest.Refusal)(nil); !errors.As(err, &r) || !errors.Is(err, manifest.ErrRefused) || r.File != "x" || m != nil {
+			t.Errorf("not a refusal: %v", err)
+		}
+		h, err := manifest.OpenHead("x", doc, sign(t, w.server, doc, keys.NamespaceHead), w.trust)
+		if err == nil {
+			if again := encodeHead(t, h); !bytes.Equal(again, doc) {
+				t.Errorf("accepted\n%s\nwhich encodes to\n%s", doc, again)
+			}
+		} else if r := (*manifest.Refusal)(nil); !errors.As(err, &r) || !errors.Is(err, manifest.ErrRefused) || h != nil {
+			t.Errorf("not a refusal: %v", err)
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package manifest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"caisseauto/keys"
+)
+
+// Limits on what a stranger can make a reader hold in memory before anything
+// is verified.
+const (
+	MaxManifest  = 4 << 20           // some 20,000 members, 160 GiB of rows
+	MaxHead      = 16 << 10          // one of 600 bytes, with room for what later versions say
+	MaxSignature = keys.MaxSignature // 16 KiB
+)
+
+// Seal encodes m and signs the encoding. doc is the file *.manifest.json, sig
+// the file *.manifest.json.sig. It refuses what [Open] would refuse.
+func Seal(m *Manifest, s keys.Signer) (doc, sig []byte, err error) {
+	doc, err = Encode(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	sig, err = s.Sign(doc, keys.NamespaceManifest)
+	return doc, sig, err
+}
+
+// Sign signs a manifest whose bytes were fixed earlier, as after a crash
+// between the sealing and the publication. It signs nothing that [Open] would
+// refuse.
+func Sign(doc []byte, s keys.Signer) (sig []byte, err error) {
+	if _, r := parseManifest(doc); r != nil {
+		return nil, r.in("manifest to sign")
+	}
+	return s.Sign(doc, keys.NamespaceManifest)
+}
+
+// Open verifies and reads a manifest: the size, the signature sig over the
+// bytes doc by a key of trust, and only then the content. There is no other
+// way to read one. name stands in errors.
+//
+// It returns the manifest and its position in the stream. An error is a
+// [Refusal], which wraps [ErrRefused] and names the rule. What the reader
+// expects beyond that, it asks with [Manifest.Expect] and [Manifest.Follows].
+func Open(name string, doc, sig []byte, trust *keys.Trust) (*Manifest, Position, error) {
+	principals, r := verify(doc, sig, MaxManifest, trust, keys.NamespaceManifest)
+	if r != nil {
+		return nil, Position{}, r.in(name)
+	}
+	m, r := parseManifest(doc)
+	if r != nil {
+		return nil, Position{}, r.in(name)
+	}
+	if !slices.Contains(principals, m.Signer) {
+		return nil, Position{}, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", m.Signer, strings.Join(principals, ", ")).in(name)
+	}
+	return m, Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: Digest(doc)}, nil
+}
+
+// SealHead encodes h and signs the encoding.
+func SealHead(h *Head, s keys.Signer) (doc, sig []byte, err error) {
+	doc, err = EncodeHead(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	sig, err = s.Sign(doc, keys.NamespaceHead)
+	return doc, sig, err
+}
+
+// OpenHead verifies and reads a head as [Open] does a manifest. Whether it is
+// stale the caller asks with [Head.Expired]: a stale head is an alarm, not a
+// forgery.
+func OpenHead(name string, doc, sig []byte, trust *keys.Trust) (*Head, error) {
+	principals, r := verify(doc, sig, MaxHead, trust, keys.NamespaceHead)
+	if r != nil {
+		return nil, r.in(name)
+	}
+	h, r := parseHead(doc)
+	if r != nil {
+		return nil, r.in(name)
+	}
+	may := func(p string) bool { return MaySign(h.Stream, p) }
+	if !slices.ContainsFunc(principals, may) {
+		return nil, refuse("S6", "stream %s, but the key that signed belongs to %s, who may not sign it", h.Stream, strings.Join(principals, ", ")).in(name)
+	}
+	return h, nil
+}
+
+// verify looks at sizes, then at the signature; never at the content.
+func verify(doc, sig []byte, limit int, trust *keys.Trust, namespace string) ([]string, *Refusal) {
+	if len(doc) > limit {
+		return nil, refuse("D1", "%d bytes, more than the %d that a reader takes", len(doc), limit)
+	}
+	if len(sig) > MaxSignature {
+		return nil, refuse("S1", "its signature has %d bytes, more than the %d that a reader takes", len(sig), MaxSignature)
+	}
+	if trust == nil {
+		return nil, refuse("S4", "no trusted keys were given")
+	}
+	principals, err := trust.Verify(doc, sig, namespace)
+	if err != nil {
+		return nil, &Refusal{Rule: signatureRule(err), Detail: "signature: ", Err: err}
+	}
+	return principals, nil
+}
+
+func signatureRule(err error) string {
+	switch {
+	case errors.Is(err, keys.ErrSignatureFormat):
+		return "S2"
+	case errors.Is(err, keys.ErrWrongNamespace):
+		return "S3"
+	case errors.Is(err, keys.ErrUnknownKey):
+		return "S4"
+	}
+	return "S5"
+}
+
+func parseManifest(doc []byte) (*Manifest, *Refusal) {
+	if len(doc) > MaxManifest {
+		return nil, refuse("D1", "%d bytes, more than %d", len(doc), MaxManifest)
+	}
+	var m Manifest
+	if r := decode(doc, &m, func() ([]byte, error) { return canonical(filled(&m)) }); r != nil {
+		return nil, r
+	}
+	return &m, checkManifest(&m)
+}
+
+func parseHead(doc []byte) (*Head, *Refusal) {
+	var h Head
+	if r := decode(doc, &h, func() ([]byte, error) { return canonical(&h) }); r != nil {
+		return nil, r
+	}
+	return &h, checkHead(&h)
+}
+
+// Expect refuses a manifest that was found under another stream's or another
+// number's name than its own. name stands in errors.
+func (m *Manifest) Expect(name, stream string, sequence int64) error {
+	if m.Stream != stream {
+		return refuse("P1", "it belongs to stream %s, not to %s where it was found", m.Stream, stream).in(name)
+	}
+	if m.Sequence != sequence {
+		return refuse("P1", "it is batch %d, found under the name of batch %d", m.Sequence, sequence).in(name)
+	}
+	return nil
+}
+
+// Expect refuses a head that was found in another stream's folder.
+func (h *Head) Expect(name, stream string) error {
+	if h.Stream != stream {
+		return refuse("P1", "it belongs to stream %s, not to %s where it was found", h.Stream, stream).in(name)
+	}
+	return nil
+}

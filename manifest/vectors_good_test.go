@@ -1,0 +1,151 @@
+package manifest_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"caisseauto/keys"
+	"caisseauto/manifest"
+)
+
+// A body is one member of a good vector: table, then the lines.
+type body struct {
+	table string
+	lines []string
+}
+
+var (
+	tvaColumns     = []manifest.Column{{Name: "code", Type: "TEXT"}, {Name: "taux", Type: "INTEGER"}}
+	articleColumns = []manifest.Column{{Name: "code", Type: "TEXT"}, {Name: "label", Type: "TEXT"}, {Name: "price", Type: "INTEGER"}, {Name: "vat", Type: "TEXT"}}
+	valueColumns   = []manifest.Column{{Name: "Clé 1", Type: "INT"}, {Name: "Clé 2", Type: "VARCHAR(20)"}, {Name: "v", Type: ""}}
+	ticketColumns  = []manifest.Column{{Name: "numero", Type: "INTEGER"}, {Name: "caisse", Type: "TEXT"}, {Name: "total", Type: "INTEGER"}}
+)
+
+func table(name string, scope manifest.Scope, columns []manifest.Column, key ...string) manifest.Table {
+	return manifest.Table{Name: name, Scope: scope, Columns: columns, Key: key, Schema: manifest.Fingerprint(columns, key)}
+}
+
+// writeGood writes the stream ACME/down (a baseline, a delta, a delta with
+// one of everything, the baseline of epoch 2) and a till's stream, each with
+// its head, and the positions.
+func (w *vectorWriter) writeGood() {
+	tva := body{"tva", []string{`{"table":"tva","op":"upsert","columns":["code","taux"]}`, `["N",2000]`, `["R",550]`}}
+	article := `{"table":"article","op":"upsert","columns":["code","label","price","vat"]}`
+	whole := []manifest.Table{table("tva", manifest.Whole, tvaColumns, "code"), table("article", manifest.Whole, articleColumns, "code")}
+	values := table("Valeurs spéciales", manifest.Whole, valueColumns, "Clé 1", "Clé 2")
+
+	down := w.batch("server", nil, &manifest.Manifest{Stream: "ACME/down", Epoch: 1, Kind: manifest.Baseline, Signer: "server@acme", Tables: whole},
+		tva, body{"article", []string{article, `["3017620422003","Pâte à tartiner 400 g",349,"N"]`, `["3124480183927","Eau 6 × 1,5 l",199,"R"]`, `["3270190207924","Café \"pur\" 250 g",null,"R"]`}})
+	down = w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 1, Kind: manifest.Delta, Signer: "server@acme",
+		Tables: []manifest.Table{table("article", manifest.Changes, articleColumns, "code")}},
+		body{"article", []string{article, `["3560070462520","Thé vert",425,"R"]`}},
+		body{"article", []string{`{"table":"article","op":"patch","columns":["code","price"]}`, `["3017620422003",359]`, `["3270190207924",590]`}},
+		body{"article", []string{`{"table":"article","op":"delete","columns":["code"]}`, `["3124480183927"]`}})
+	down = w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 1, Kind: manifest.Delta, Signer: "server@acme", Tables: []manifest.Table{values}},
+		body{values.Name, []string{`{"table":"Valeurs spéciales","op":"upsert","columns":["Clé 1","Clé 2","v"]}`,
+			`[-9223372036854775808,"integer",9223372036854775807]`, `[1,"null",null]`, `[2,"real",3.0]`, `[3,"real",-0.0]`, `[4,"real",1e+22]`, `[5,"real",0.1]`,
+			`[6,"real",5e-324]`, `[7,"real",{"r":"+Inf"}]`, `[8,"real",{"r":"-Inf"}]`, `[9,"text",""]`, `[10,"text","line\nfeed \u0001 <&> \" \\ é €"]`,
+			`[11,"text",{"t":"/w=="}]`, `[12,"blob",{"b":""}]`, `[13,"blob",{"b":"AAH/"}]`}})
+	w.head("server", down, 1, 1)
+	w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 2, Kind: manifest.Baseline, Signer: "server@acme", Tables: whole},
+		tva, body{"article", []string{article, `["3560070462520","Thé vert",425,"R"]`}})
+
+	up := w.batch("till-017", nil, &manifest.Manifest{Stream: "ACME/up/017", Epoch: 1, Kind: manifest.Baseline, Signer: "till-017@acme",
+		Tables: []manifest.Table{table("ticket", manifest.Whole, ticketColumns, "numero")}},
+		body{"ticket", []string{`{"table":"ticket","op":"upsert","columns":["numero","caisse","total"]}`, `[1,"017",1290]`}})
+	w.head("till-017", up, 1, 1)
+	w.positions()
+}
+
+// batch completes m, writes its three files and returns it.
+func (w *vectorWriter) batch(key string, before, m *manifest.Manifest, bodies ...body) *manifest.Manifest {
+	m.Format, m.Sequence, m.Previous = manifest.Format, 1, manifest.NoPrevious()
+	if before != nil {
+		p, err := before.Position()
+		w.must(err)
+		m.Sequence = p.Sequence + 1
+		if m.Epoch == p.Epoch {
+			m.Previous = p.Digest
+		}
+	}
+	m.Created = time.Date(2026, 3, 1, 6, 5*int(m.Sequence), 0, 0, time.UTC)
+	archive := w.archive(m, bodies)
+	m.Archive = manifest.Archive{Name: manifest.FileName(m.Sequence, manifest.ArchiveExt), Size: int64(len(archive)),
+		SHA256: manifest.Digest(archive), TarSize: manifest.TarSize(m.Members)}
+	doc := encode(w.t, m)
+	folder := "good/" + m.Stream + "/"
+	name := folder + manifest.FileName(m.Sequence, manifest.ManifestExt)
+	w.write(folder+m.Archive.Name, archive)
+	w.write(name+".sig", w.sign(name+".sig", key, doc, keys.NamespaceManifest))
+	w.write(name, doc)
+	w.index.Good = append(w.index.Good, goodVector{Kind: "manifest", File: name, Stream: m.Stream, Epoch: m.Epoch, Sequence: m.Sequence, SHA256: manifest.Digest(doc)})
+	return m
+}
+
+// archive packs the bodies as SPEC.md fixes it, and lists them in m.
+func (w *vectorWriter) archive(m *manifest.Manifest, bodies []body) []byte {
+	var file bytes.Buffer
+	z, err := zstd.NewWriter(&file, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(true),
+		zstd.WithWindowSize(4<<20), zstd.WithEncoderConcurrency(1))
+	w.must(err)
+	t := tar.NewWriter(z)
+	count := map[string]int{}
+	for _, b := range bodies {
+		count[b.table]++
+		data := []byte(strings.Join(b.lines, "\n") + "\n")
+		member := manifest.Member{Name: manifest.MemberName(b.table, count[b.table]), Table: b.table,
+			Rows: int64(len(b.lines) - 1), Size: int64(len(data)), SHA256: manifest.Digest(data)}
+		m.Members = append(m.Members, member)
+		w.must(t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: member.Name, Size: member.Size, Mode: 0o644, Format: tar.FormatUSTAR}))
+		_, err := t.Write(data)
+		w.must(err)
+	}
+	w.must(t.Close())
+	w.must(z.Close())
+	return file.Bytes()
+}
+
+func (w *vectorWriter) head(key string, newest *manifest.Manifest, baseline, oldest int64) {
+	p, err := newest.Position()
+	w.must(err)
+	issued := newest.Created.Add(time.Minute)
+	doc := encodeHead(w.t, &manifest.Head{Format: manifest.HeadFormat, Stream: newest.Stream, Epoch: p.Epoch, Sequence: p.Sequence, Digest: p.Digest,
+		Baseline: baseline, Oldest: oldest, Issue: 288, Issued: issued, Expires: issued.Add(24 * time.Hour)})
+	name := "good/" + newest.Stream + "/" + manifest.HeadName
+	w.write(name+".sig", w.sign(name+".sig", key, doc, keys.NamespaceHead))
+	w.write(name, doc)
+	w.index.Good = append(w.index.Good, goodVector{Kind: "head", File: name, Stream: newest.Stream, Epoch: p.Epoch, Sequence: p.Sequence, SHA256: p.Digest})
+}
+
+// positions says which good manifest follows which.
+func (w *vectorWriter) positions() {
+	at := map[int64]goodVector{0: {}}
+	for _, v := range w.index.Good {
+		if v.Kind == "manifest" && v.Stream == "ACME/down" {
+			at[v.Sequence] = v
+		}
+	}
+	add := func(last goodVector, next int64, rule string) {
+		w.index.Positions = append(w.index.Positions, positionVector{LastEpoch: last.Epoch, LastSequence: last.Sequence,
+			LastSHA256: last.SHA256, File: at[next].File, Rule: rule})
+	}
+	for next := range int64(4) {
+		add(at[next], next+1, "") // 4 begins epoch 2
+	}
+	add(at[2], 4, "")
+	add(at[0], 2, "P4")
+	add(at[1], 3, "P4")
+	add(at[3], 3, "P2")
+	add(at[3], 1, "P2")
+	other := at[2]
+	other.SHA256 = digest("f")
+	add(other, 2, "P3")
+	add(other, 3, "P5")
+	add(at[4], 3, "P6")
+	other.Epoch, other.Sequence = 1, 9
+	add(other, 4, "P6")
+}
