@@ -26,7 +26,7 @@ var (
 
 // A File is one file of a listing.
 type File struct {
-	Name string // base name, one that ValidName accepts
+	Name string // base name; with its folder it is a path that ValidPath accepts
 	Size int64
 }
 
@@ -44,26 +44,31 @@ type Feed func(ctx context.Context, offset int64, w io.Writer) error
 
 // A Drop is a tree of stream folders: a local folder, or one behind an SFTP
 // server. Names are slash-separated paths under its root, for example
-// "ACME/down/0000000042.manifest.json"; the base name of a file must satisfy
-// ValidName. All methods honour ctx and may be called from one goroutine at
-// a time.
+// "ACME/down/0000000042.manifest.json", which must satisfy ValidPath (ValidDir
+// for a folder); other names are refused with an error that wraps
+// fs.ErrInvalid. What is no regular file is never read, followed or removed.
+// All methods honour ctx and may be called from one goroutine at a time.
 type Drop interface {
 	// List lists the folder dir. A folder that does not exist lists empty.
 	List(ctx context.Context, dir string) (Listing, error)
 	// Stat returns the size of the file name, or fs.ErrNotExist.
 	Stat(ctx context.Context, name string) (int64, error)
 	// Get copies the file from offset to its end into w. It fails when fewer
-	// bytes come than the file had when it was opened.
+	// bytes come than the file had when it was opened. Errors of w and of
+	// ctx come back wrapped.
 	Get(ctx context.Context, name string, offset int64, w io.Writer) error
 	// Put creates name with size bytes from feed, durably and all at once,
 	// and makes its folder. It resumes what an earlier call left. When name
 	// is there with the same size it compares nothing and succeeds; with
-	// another size it is ErrConflict.
+	// another size it is ErrConflict. A feed that gives fewer or more bytes
+	// than size publishes nothing. Errors of feed come back wrapped. Heads
+	// and receipts are refused (CheckPut): they are replaced.
 	Put(ctx context.Context, name string, size int64, feed Feed) error
 	// Replace puts data under name in one step, whatever was there. Only
-	// heads and receipts are ever replaced.
+	// heads and receipts are ever replaced (CheckReplace).
 	Replace(ctx context.Context, name string, data []byte) error
-	// Remove removes the file; one that is not there is no error.
+	// Remove removes the file and what an interrupted Put left of it; one
+	// that is not there is no error.
 	Remove(ctx context.Context, name string) error
 	Close() error
 }
