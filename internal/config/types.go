@@ -1,0 +1,157 @@
+package config
+
+// The words that a configuration may hold at its places of choice.
+const (
+	DriverSQLite   = "sqlite"
+	DriverPostgres = "postgres"
+
+	DirectionDown = "down" // server to tills
+	DirectionUp   = "up"   // tills to server
+	DirectionBoth = "both"
+
+	CaptureKey     = "key"     // the journal names the row
+	CaptureColumns = "columns" // and which of its columns changed
+
+	ConflictNewest = "newest"
+	ConflictServer = "server"
+	ConflictTill   = "till"
+	ConflictHold   = "hold"
+
+	ActionExport  = "export"
+	ActionImport  = "import"
+	ActionSync    = "sync"
+	ActionCollect = "collect"
+	ActionUpdate  = "update"
+)
+
+// Common is what both files may hold. All paths in it are absolute.
+type Common struct {
+	File      string    `toml:"-"` // the file itself
+	Database  Database  `toml:"database"`
+	Drop      Drop      `toml:"drop"`
+	Signing   Signing   `toml:"signing"`
+	Trust     Trust     `toml:"trust"`
+	Paths     Paths     `toml:"paths"`
+	Head      Head      `toml:"head"`
+	Processes []Process `toml:"process"`
+}
+
+// A Server is server.toml.
+type Server struct {
+	Common
+	Serve    *Serve    `toml:"serve"`
+	Dossiers []Dossier `toml:"dossier"`
+}
+
+// A Till is till.toml.
+type Till struct {
+	Common
+	Identity Identity `toml:"till"`
+	Users    *Users   `toml:"users"` // nil: no user is filtered
+}
+
+// A Database says where the rows are.
+type Database struct {
+	Driver string `toml:"driver"` // sqlite (default) or postgres
+	DSN    string `toml:"dsn"`    // sqlite: path of the file; postgres: connection string without a password
+	Outbox string `toml:"outbox"` // the till's journal table, MICPTRACK by default; empty on a server
+}
+
+// Signing says who signs, and with which key.
+type Signing struct {
+	Principal string `toml:"principal"` // server@acme, till-017@acme
+	Key       string `toml:"key"`       // OpenSSH private key; with Agent the public key to look for there
+	Agent     bool   `toml:"agent"`     // the private key is in the SSH agent
+}
+
+// Trust says whose signatures are believed.
+type Trust struct {
+	AllowedSigners string `toml:"allowed_signers"`
+}
+
+// Paths are the program's own working folders.
+type Paths struct {
+	Outbox string `toml:"outbox"` // sealed batches, kept until they are acknowledged
+	Inbox  string `toml:"inbox"`  // fetched batches
+	Stage  string `toml:"stage"`  // private copies while a batch is applied
+}
+
+// Head is how the signed statement of the newest batch is made.
+type Head struct {
+	Expires Duration `toml:"expires"` // 24h by default
+}
+
+// A Process is one scheduled action of "run".
+type Process struct {
+	Name    string   `toml:"name"`
+	Action  string   `toml:"action"`
+	Dossier string   `toml:"dossier"` // filled in where the file leaves no choice
+	Every   Duration `toml:"every"`   // 0: only by "run NAME --once"
+	Jitter  Duration `toml:"jitter"`  // a random delay up to this before each run
+}
+
+// A Dossier is one company's folder in the ERP, and its stream to the tills.
+type Dossier struct {
+	Code   string  `toml:"code"`
+	Tables []Table `toml:"table"`
+}
+
+// A Table is one table of a dossier's exchange.
+type Table struct {
+	Name          string   `toml:"name"`
+	Direction     string   `toml:"direction"`      // down (default), up, both
+	DossierColumn string   `toml:"dossier_column"` // empty: the table's rows belong to every dossier
+	Exclude       []string `toml:"exclude"`        // columns that never leave
+	Capture       string   `toml:"capture"`        // key (default), columns
+	Conflict      string   `toml:"conflict"`       // direction both only; newest by default
+	Append        bool     `toml:"append"`         // rows are only ever added: tickets, JET
+}
+
+// Serve is the embedded SFTP server.
+type Serve struct {
+	Listen  string      `toml:"listen"`   // host:port, ":2022" by default
+	HostKey string      `toml:"host_key"` // private key file, keys/ssh_host by default
+	Root    string      `toml:"root"`     // folder to serve; the drop's own when that is a local one
+	Users   []ServeUser `toml:"user"`
+}
+
+// A ServeUser is one login: a till that sees its dossier's folder and writes
+// its own, or the server's own exporter (Writer).
+type ServeUser struct {
+	Name    string     `toml:"name"`
+	Dossier string     `toml:"dossier"` // may be empty for a writer: every dossier
+	Till    string     `toml:"till"`
+	Writer  bool       `toml:"writer"`
+	Keys    PublicKeys `toml:"key"`
+}
+
+// Identity is who a till is.
+type Identity struct {
+	Number      string    `toml:"number"`
+	Dossier     string    `toml:"dossier"`      // may be empty when DefaultUser is given
+	DefaultUser string    `toml:"default_user"` // the user whose dossier the till follows
+	ServiceUser string    `toml:"service_user"` // the account the processes run under
+	Registry    *Registry `toml:"registry"`     // nil: not checked
+}
+
+// Registry is the table in which a till must find its own number.
+type Registry struct {
+	Table string `toml:"table"`
+	Key   string `toml:"key"`
+}
+
+// Users says which accounts a till keeps: by Attachment or by TillColumn,
+// never both.
+type Users struct {
+	Table      string      `toml:"table"`
+	Key        string      `toml:"key"`
+	Attachment *Attachment `toml:"attachment"`
+	TillColumn string      `toml:"till_column"`
+}
+
+// Attachment is the table that says which user may work at which till.
+type Attachment struct {
+	Table string `toml:"table"`
+	User  string `toml:"user"` // its column with the user's key
+	Till  string `toml:"till"` // its column with the till's number
+}

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// What was read, written and read again is the same.
+func TestWriteServer(t *testing.T) {
+	first, err := LoadServer(put(t, "server.toml", serverDoc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Drop.URL = "file:" + first.Drop.Folder // the second file is in another folder
+	first.Processes[0].Jitter = Duration{90 * time.Second}
+	first.Dossiers[0].Tables = append(first.Dossiers[0].Tables,
+		Table{Name: `l"été \ 'noël'`, Direction: "up", Append: true, Capture: "key"})
+	path := filepath.Join(t.TempDir(), "server.toml")
+	if err := WriteServer(path, first); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadServer(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, again, parsed, cmpopts.IgnoreFields(Common{}, "File")); diff != "" {
+		t.Error(diff)
+	}
+	unchanged(t, path, func() error { return WriteServer(path, first) })
+}
+
+func TestWriteTill(t *testing.T) {
+	first, err := LoadTill(put(t, "till.toml", tillDoc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Drop = Drop{URL: "sftp://till-017@drop.example.com/", HostKey: PublicKeys{keyA, keyB}, Key: `C:\keys\till`}
+	first.Signing.Principal = "till-017@acme"
+	path := filepath.Join(t.TempDir(), "till.toml")
+	if err := WriteTill(path, first); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadTill(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Drop.Host != "drop.example.com:22" || again.Drop.Path != "/" {
+		t.Errorf("drop %+v", again.Drop)
+	}
+	if diff := cmp.Diff(first, again, cmpopts.IgnoreTypes(Drop{}), cmpopts.IgnoreFields(Common{}, "File")); diff != "" {
+		t.Error(diff)
+	}
+	unchanged(t, path, func() error { return WriteTill(path, first) })
+}
+
+// The fewest values that init can know give a file that loads.
+func TestWriteLeast(t *testing.T) {
+	dir := t.TempDir()
+	server := filepath.Join(dir, "server.toml")
+	s := &Server{Common: Common{Database: Database{DSN: "erp.db"}, Signing: Signing{Principal: "server@acme"}},
+		Dossiers: []Dossier{{Code: "ACME"}}}
+	if err := WriteServer(server, s); err != nil {
+		t.Fatal(err)
+	}
+	got, err := LoadServer(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Database.DSN != filepath.Join(dir, "erp.db") || got.Drop.Folder != filepath.Join(dir, "drop") {
+		t.Errorf("%+v", got.Common)
+	}
+	till := filepath.Join(dir, "till.toml")
+	if err := WriteTill(till, &Till{Identity: Identity{Number: "017", Dossier: "ACME"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadTill(till); err != nil {
+		t.Error(err)
+	}
+}
+
+// What would not load is not written.
+func TestWriteRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "till.toml")
+	err := WriteTill(path, &Till{Identity: Identity{Number: "0/17", Dossier: "ACME"}})
+	var e *Error
+	if !errors.As(err, &e) || e.Key != "till.number" || e.Line != 0 {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is there: %v", err)
+	}
+}
+
+func unchanged(t *testing.T, path string, write func() error) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("second write: %v, want fs.ErrExist", err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(before), string(after)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,15 @@
+// Package schema holds the SQL of the databases that the demo, the tests and
+// the measurements use, so that all of them speak of the same tables.
+package schema
+
+import _ "embed"
+
+// Retail makes the empty tables of a shop, on a server or on a till (SQLite).
+//
+//go:embed retail.sql
+var Retail string
+
+// Bench makes the one wide table of the speed measurements (SQLite).
+//
+//go:embed bench.sql
+var Bench string
