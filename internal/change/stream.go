@@ -20,7 +20,8 @@ type Sink interface {
 type Block struct {
 	Header *Header
 	Values []Value // len(Header.Columns) values a row, one row after the other
-	arena  []byte
+	lines  []byte  // as they were read; most texts borrow them
+	arena  []byte  // what had to be decoded
 }
 
 // Rows returns the number of rows in the block.
