@@ -67,3 +67,7 @@ func IsForeignKey(err error) bool {
 
 // IsConstraint reports whether err is the violation of any constraint.
 func IsConstraint(err error) bool { return primary(err) == lib.SQLITE_CONSTRAINT }
+
+// IsCannotOpen reports whether err says that the file, or a file that belongs
+// to it, is not there or cannot be opened.
+func IsCannotOpen(err error) bool { return primary(err) == lib.SQLITE_CANTOPEN }

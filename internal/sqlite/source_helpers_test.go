@@ -1,0 +1,308 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"caisseauto/internal/change"
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/manifest"
+)
+
+// A srcModel is a reader that does by value what the format says: the oracle
+// of what Read sends.
+type srcModel struct {
+	t      testing.TB
+	tables map[string]map[string]srcRow // by table and key
+	fold   map[string]bool              // tables whose keys compare without case
+	head   change.Header
+	batch  map[string]map[string]bool // keys upserted in this batch
+	keys   map[string]bool            // "table key" of every key in this batch
+	ops    []string                   // "table op columns" of every Start with rows
+	rows   int
+}
+
+type srcRow map[string]string // column → JSON
+
+func newSrcModel(t testing.TB) *srcModel {
+	return &srcModel{t: t, tables: map[string]map[string]srcRow{}, fold: map[string]bool{}}
+}
+
+func (m *srcModel) begin() {
+	m.batch, m.keys, m.ops, m.rows, m.head = map[string]map[string]bool{}, map[string]bool{}, nil, 0, change.Header{}
+}
+
+func (m *srcModel) Start(h change.Header) error {
+	if err := h.Check(); err != nil {
+		m.t.Errorf("header %v: %v", h, err)
+	}
+	if m.head.Op == change.Delete && h.Op != change.Delete {
+		m.t.Errorf("%s of %s after a delete", h.Op, h.Table)
+	}
+	m.head = h
+	m.ops = append(m.ops, fmt.Sprintf("%s %s %s", h.Table, h.Op, strings.Join(h.Columns, ",")))
+	return nil
+}
+
+func (m *srcModel) Row(line []byte) error {
+	if !bytes.HasSuffix(line, []byte("]\n")) || bytes.Count(line, []byte("\n")) != 1 {
+		m.t.Errorf("line %q", line)
+	}
+	var values []json.RawMessage
+	if err := json.Unmarshal(line, &values); err != nil || len(values) != len(m.head.Columns) {
+		m.t.Fatalf("%v: line %s: %v", m.head, line, err)
+	}
+	m.rows++
+	row := srcRow{}
+	for i, c := range m.head.Columns {
+		row[c] = string(values[i])
+	}
+	if m.tables[m.head.Table] == nil {
+		m.tables[m.head.Table] = map[string]srcRow{}
+	}
+	m.apply(row)
+	return nil
+}
+
+// srcKeys are the keys of the test's tables.
+var srcKeys sync.Map
+
+func (m *srcModel) key(row srcRow) string {
+	var parts []string
+	for _, k := range srcKeyList(m.head.Table) {
+		parts = append(parts, row[k])
+	}
+	return m.canonical(m.head.Table, strings.Join(parts, "|"))
+}
+
+// canonical makes keys that SQLite holds for equal the same text.
+func (m *srcModel) canonical(table, key string) string {
+	if m.fold[table] {
+		key = foldName(key)
+	}
+	parts := strings.Split(key, "|")
+	for i := range parts {
+		parts[i] = strings.TrimSuffix(parts[i], ".0")
+	}
+	return strings.Join(parts, "|")
+}
+
+func (m *srcModel) apply(row srcRow) {
+	table, key := m.tables[m.head.Table], m.key(row)
+	m.keys[m.head.Table+" "+key] = true
+	switch m.head.Op {
+	case change.Upsert:
+		if m.batch[m.head.Table] == nil {
+			m.batch[m.head.Table] = map[string]bool{}
+		}
+		if m.batch[m.head.Table][key] {
+			m.t.Errorf("table %s: key %s twice", m.head.Table, key)
+		}
+		m.batch[m.head.Table][key] = true
+		table[key] = row
+	case change.Patch:
+		have := table[key]
+		if have == nil {
+			m.t.Errorf("table %s: patch of the row %s, which the reader does not have", m.head.Table, key)
+			return
+		}
+		for c, v := range row {
+			have[c] = v
+		}
+	case change.Delete:
+		delete(table, key)
+	}
+}
+
+// end does what the scopes of the batch's tables say.
+func (m *srcModel) end(x manifest.Extract) {
+	for _, t := range x.Tables {
+		if t.Scope != manifest.Whole {
+			continue
+		}
+		for key := range m.tables[t.Name] {
+			if !m.batch[t.Name][key] {
+				delete(m.tables[t.Name], key)
+			}
+		}
+	}
+}
+
+// lines returns the rows of a table in the model, sorted.
+func (m *srcModel) lines(table string) []string {
+	var list []string
+	for _, row := range m.tables[table] {
+		list = append(list, fmt.Sprint(map[string]string(row)))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// srcDB is an ERP's database.
+type srcDB struct {
+	*sqlite3.Conn
+	t    testing.TB
+	path string
+}
+
+func newSrcDB(t testing.TB, schema string) *srcDB {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "erp 'é'.db")
+	c, err := sqlite3.Open(path, sqlite3.Create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	db := &srcDB{c, t, path}
+	db.do("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF")
+	db.do(schema)
+	return db
+}
+
+func (db *srcDB) do(sql string) {
+	db.t.Helper()
+	if err := db.Exec(sql); err != nil {
+		db.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// lines returns the rows of a table that belong to a dossier, in the form of
+// srcModel.lines.
+func (db *srcDB) lines(c TableConfig) []string {
+	db.t.Helper()
+	tab, err := ReadTable(db.Conn, c.Name)
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	var names []string
+	for _, col := range tab.Columns {
+		if !col.Generated && !containsName(c.Exclude, col.Name) {
+			names = append(names, col.Name)
+		}
+	}
+	sql := "SELECT " + QuoteAll("", names) + " FROM " + Quote(c.Name)
+	if c.DossierColumn != "" {
+		sql += " WHERE " + Quote(c.DossierColumn) + " = " + quoteText(c.Dossier) + " COLLATE BINARY"
+	}
+	var list []string
+	err = db.Query(sql, func(s *sqlite3.Stmt) error {
+		row := map[string]string{}
+		for i, n := range names {
+			v := s.Value(i)
+			row[n] = string(change.AppendValue(nil, &v))
+		}
+		list = append(list, fmt.Sprint(row))
+		return nil
+	})
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// A srcStream is a stream with its reader.
+type srcStream struct {
+	*Source
+	name  string
+	model *srcModel
+	db    *srcDB
+}
+
+func (db *srcDB) capture(streams map[string]SourceConfig) map[string]*srcStream {
+	db.t.Helper()
+	c := NewCapture(streams)
+	if err := c.Install(context.Background(), db.path, SourceOptions{}); err != nil {
+		db.t.Fatal(err)
+	}
+	list := map[string]*srcStream{}
+	for name, config := range streams {
+		s := &srcStream{Source: NewSource(db.path, c, SourceOptions{}), name: name, model: newSrcModel(db.t), db: db}
+		for _, t := range config.Tables {
+			srcKeys.Store(t.Name, db.keyOf(t))
+		}
+		list[name] = s
+	}
+	return list
+}
+
+func (db *srcDB) keyOf(c TableConfig) []string {
+	if len(c.Key) > 0 {
+		return c.Key
+	}
+	tab, err := ReadTable(db.Conn, c.Name)
+	if err != nil {
+		db.t.Fatal(err)
+	}
+	return tab.Key
+}
+
+// export reads a batch into the model and publishes it.
+func (s *srcStream) export(full bool) manifest.Extract {
+	s.db.t.Helper()
+	ctx := context.Background()
+	s.model.begin()
+	x, err := s.Read(ctx, s.name, full, s.model)
+	if err != nil {
+		s.db.t.Fatal(err)
+	}
+	s.model.end(x)
+	s.publish(x)
+	return x
+}
+
+func (s *srcStream) publish(x manifest.Extract) {
+	s.db.t.Helper()
+	ctx := context.Background()
+	if x.Kind == manifest.Delta && len(x.Tables) == 0 {
+		if err := s.Advance(ctx, s.name, x.Cursor); err != nil {
+			s.db.t.Fatal(err)
+		}
+		return
+	}
+	st, err := s.Stand(ctx, s.name)
+	if err != nil {
+		s.db.t.Fatal(err)
+	}
+	p := manifest.Pending{Kind: x.Kind, Cursor: x.Cursor,
+		Position: manifest.Position{Epoch: max(1, st.Last.Epoch), Sequence: st.Last.Sequence + 1, Digest: "d"}}
+	if err := s.Reserve(ctx, s.name, p); err != nil {
+		s.db.t.Fatal(err)
+	}
+	if err := s.Publish(ctx, s.name, p); err != nil {
+		s.db.t.Fatal(err)
+	}
+}
+
+// check compares the model with the database.
+func (s *srcStream) check(tables []TableConfig) {
+	s.db.t.Helper()
+	for _, t := range tables {
+		if d := cmp.Diff(s.db.lines(t), s.model.lines(t.Name)); d != "" {
+			s.db.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.ops)
+		}
+	}
+}
+
+func srcKeyList(table string) []string {
+	v, _ := srcKeys.Load(table)
+	return v.([]string)
+}
+
+// text returns the first column of the one row of a query.
+func (db *srcDB) text(sql string) (text string) {
+	db.t.Helper()
+	if err := db.Query(sql, func(s *sqlite3.Stmt) error { text = s.Text(0); return nil }); err != nil {
+		db.t.Fatal(err)
+	}
+	return text
+}
