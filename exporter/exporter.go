@@ -1,0 +1,277 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"caisseauto/internal/change"
+	"caisseauto/internal/durable"
+	"caisseauto/manifest"
+)
+
+// A Source is the database whose changes are sealed, and where the writer
+// keeps its record of the stream. internal/sqlite has one.
+type Source interface {
+	// Stand returns the writer's record of the stream; the zero Stand when
+	// nothing was sealed yet.
+	Stand(ctx context.Context, stream string) (manifest.Stand, error)
+	// Read gives sink every row of the next batch out of one snapshot. With
+	// full, or when nothing was sealed yet, that is a baseline.
+	Read(ctx context.Context, stream string, full bool, sink change.Sink) (manifest.Extract, error)
+	// Reserve records durably, before anything is signed, that the number
+	// belongs to that content and to no other.
+	Reserve(ctx context.Context, stream string, p manifest.Pending) error
+	// Publish makes the reserved batch the last one, and lets go of what
+	// the journal no longer needs.
+	Publish(ctx context.Context, stream string, p manifest.Pending) error
+	// Advance moves the cursor where there was nothing to seal.
+	Advance(ctx context.Context, stream, cursor string) error
+	// NewEpoch records an operator's decision: the next batch is a baseline
+	// of a new epoch, numbered above seen and above the source's own record.
+	NewEpoch(ctx context.Context, stream string, seen int64, reason string) error
+}
+
+// A Signer signs in the name of one key; keys.Load returns one.
+type Signer = manifest.Signer
+
+// Errors that callers branch on.
+var (
+	// ErrAhead: the stream holds batches that the database knows nothing of,
+	// as after the restore of an old backup. An operator must decide.
+	ErrAhead = errors.New("the stream is ahead of its database")
+	// ErrLost: the database promised a number whose sealed bytes are gone.
+	ErrLost = errors.New("a sealed batch is lost")
+)
+
+// An Exporter seals one stream into one outbox folder.
+type Exporter struct {
+	Source Source
+	Stream string
+	// Outbox is the local folder of the stream. It belongs to the Exporter.
+	Outbox string
+	Signer Signer
+	// Principal is the name that the manifests and heads bear.
+	Principal string
+	// Trust must hold the Signer's key under Principal: every batch is
+	// verified as a reader would before its head is written.
+	Trust *manifest.Trust
+	// HeadLife is the time after which readers call a head stale; 0 is 24 h.
+	HeadLife time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Progress is told the rows read so far; nil: nobody is.
+	Progress func(rows int64)
+	Log      *slog.Logger
+}
+
+// Options say what one run is to do.
+type Options struct {
+	// Full asks for a baseline: every row of every table.
+	Full bool
+	// NewEpoch, when it is not empty, is the reason why an operator begins a
+	// new epoch. It implies Full.
+	NewEpoch string
+	// Seen is the highest number known to be on the drop, 0 when that is not
+	// known: it uncovers a database restored from an old backup even where
+	// the outbox went with it.
+	Seen int64
+	// Issue is the counter of the newest head known to be on the drop.
+	Issue int64
+}
+
+// A Result tells what a run did.
+type Result struct {
+	Sealed   bool              // a batch was made; else there was nothing new
+	Finished bool              // a batch that an earlier crash had left was published first
+	Position manifest.Position // the newest batch of the stream
+	Kind     manifest.Kind     // of the sealed batch
+	Rows     int64
+	Tables   []string // tables of the sealed batch, in the order of the manifest
+	Archive  int64    // bytes of its archive
+	Elapsed  time.Duration
+}
+
+// Run seals what changed since the last batch, if anything did, and renews
+// the head. It is safe to kill at any moment: the next run finishes the same
+// batch with the same bytes. A second run at the same time fails with
+// durable.ErrLocked.
+func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
+	start := time.Now()
+	if err := e.selfCheck(); err != nil {
+		return Result{}, err
+	}
+	if err := durable.MkdirAll(e.staging(), 0o755); err != nil {
+		return Result{}, err
+	}
+	unlock, err := durable.Lock(filepath.Join(e.Outbox, ".lock"))
+	if err != nil {
+		return Result{}, fmt.Errorf("another export of %s is running: %w", e.Stream, err)
+	}
+	defer func() { _ = unlock() }() // the kernel lets go in any case
+
+	if o.NewEpoch != "" {
+		if err := e.beginEpoch(ctx, o); err != nil {
+			return Result{}, err
+		}
+		o.Full = true
+	}
+	stand, err := e.Source.Stand(ctx, e.Stream)
+	if err != nil {
+		return Result{}, err
+	}
+	var r Result
+	if stand.Pending != nil {
+		if err := e.finish(ctx, *stand.Pending); err != nil {
+			return Result{}, err
+		}
+		r.Finished = true
+		stand.Last = stand.Pending.Position
+		if stand.Pending.Kind == manifest.Baseline {
+			stand.Baseline = stand.Last.Sequence
+		}
+	}
+	oldest, err := e.checkAhead(stand, o.Seen)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := e.seal(ctx, &stand, o.Full, &r); err != nil {
+		return Result{}, err
+	}
+	if oldest == 0 {
+		oldest = stand.Last.Sequence
+	}
+	r.Position = stand.Last
+	if stand.Last.Digest != "" { // a new epoch without a batch has no head yet
+		err = e.renewHead(stand, oldest, o.Issue)
+	}
+	r.Elapsed = time.Since(start)
+	return r, err
+}
+
+// seal reads, packs and publishes one batch, and brings stand up to it.
+func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, full bool, r *Result) error {
+	b, err := e.pack(ctx, *stand, full)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return nil
+	}
+	// From here on the number belongs to these bytes. Nothing is signed
+	// before the database has it on its disk.
+	if err := e.Source.Reserve(ctx, e.Stream, b.pending); err != nil {
+		return err
+	}
+	if err := e.finish(ctx, b.pending); err != nil {
+		return err
+	}
+	stand.Last = b.pending.Position
+	if b.pending.Kind == manifest.Baseline {
+		stand.Baseline = stand.Last.Sequence
+	}
+	r.Sealed, r.Kind, r.Rows, r.Archive = true, b.pending.Kind, b.rows, b.manifest.Archive.Size
+	for _, t := range b.manifest.Tables {
+		r.Tables = append(r.Tables, t.Name)
+	}
+	e.log().Info("sealed", "stream", e.Stream, "sequence", stand.Last.Sequence, "kind", string(r.Kind), "rows", r.Rows, "bytes", r.Archive)
+	return nil
+}
+
+// finish publishes the batch p out of the staging folder, or finds that it
+// was published already, and then tells the database so. It is the one way
+// by which batches reach the outbox, after a crash as without one.
+func (e *Exporter) finish(ctx context.Context, p manifest.Pending) error {
+	if err := e.publish(p.Position); err != nil {
+		return err
+	}
+	if err := e.reread(p.Position); err != nil {
+		return err
+	}
+	return e.Source.Publish(ctx, e.Stream, p)
+}
+
+// publish moves archive, signature and manifest to their final names, in
+// that order: the manifest is the commit.
+func (e *Exporter) publish(p manifest.Position) error {
+	doc, err := e.reserved(p)
+	if err != nil {
+		return err
+	}
+	archive := manifest.FileName(p.Sequence, manifest.ArchiveExt)
+	err = durable.Publish(filepath.Join(e.staging(), archive), filepath.Join(e.Outbox, archive))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil { // not staged: it must stand at its final place already
+		if _, serr := os.Stat(filepath.Join(e.Outbox, archive)); serr != nil {
+			return fmt.Errorf("%s: %w: neither staged nor in the outbox; %s", archive, ErrLost, epochHint)
+		}
+	}
+	if err := e.sign(doc, p.Sequence); err != nil {
+		return err
+	}
+	final := filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.ManifestExt))
+	if err := durable.Create(final, doc, 0o644); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.staging())
+}
+
+// sign writes the signature over the manifest's bytes. It replaces one that
+// a crash may have left: with ECDSA two good signatures differ.
+func (e *Exporter) sign(doc []byte, sequence int64) error {
+	sig, err := manifest.Sign(doc, e.Signer)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(e.Outbox, manifest.FileName(sequence, manifest.SignatureExt))
+	if _, err := os.Stat(filepath.Join(e.Outbox, manifest.FileName(sequence, manifest.ManifestExt))); err == nil {
+		return nil // published: its signature is immutable
+	}
+	return durable.WriteFile(name, sig, 0o644)
+}
+
+// reserved returns the manifest's bytes that the database recorded for p.
+func (e *Exporter) reserved(p manifest.Position) ([]byte, error) {
+	name := manifest.FileName(p.Sequence, manifest.ManifestExt)
+	for _, dir := range []string{e.Outbox, e.staging()} {
+		doc, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if manifest.Digest(doc) != p.Digest {
+			return nil, fmt.Errorf("%s: %w: its bytes are not those that the database recorded for number %d; nothing was published; %s",
+				filepath.Join(dir, name), ErrLost, p.Sequence, epochHint)
+		}
+		return doc, nil
+	}
+	return nil, fmt.Errorf("%s: %w: the database recorded it, but neither the outbox nor its staging folder holds it; %s", name, ErrLost, epochHint)
+}
+
+// epochHint ends the errors that only an operator can get out of.
+const epochHint = "an operator must begin a new epoch: caisseauto export --new-epoch --reason TEXT"
+
+func (e *Exporter) staging() string { return filepath.Join(e.Outbox, ".staging") }
+
+func (e *Exporter) now() time.Time {
+	if e.Now != nil {
+		return e.Now().UTC().Truncate(time.Second)
+	}
+	return time.Now().UTC().Truncate(time.Second)
+}
+
+func (e *Exporter) log() *slog.Logger {
+	if e.Log != nil {
+		return e.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}

@@ -1,0 +1,149 @@
+package exporter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"caisseauto/internal/archive"
+	"caisseauto/internal/durable"
+	"caisseauto/manifest"
+)
+
+// defaultHeadLife is how long a head is fresh: a till that has seen no newer
+// one for a day is cut off, by a fault or by somebody.
+const defaultHeadLife = 24 * time.Hour
+
+// numbers returns the oldest and the newest number whose manifest is in the
+// outbox, zeros when there is none.
+func (e *Exporter) numbers() (oldest, newest int64, err error) {
+	entries, err := os.ReadDir(e.Outbox)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, entry := range entries { // sorted by name, and names are padded
+		n, ext, ok := manifest.ParseFileName(entry.Name())
+		if !ok || ext != manifest.ManifestExt {
+			continue
+		}
+		if oldest == 0 {
+			oldest = n
+		}
+		newest = n
+	}
+	return oldest, newest, nil
+}
+
+// checkAhead compares the newest number in the outbox, and the one seen on
+// the drop, with the database's, and returns the oldest number in the outbox.
+// A database restored from an old backup would otherwise give a number out a
+// second time.
+func (e *Exporter) checkAhead(stand manifest.Stand, seen int64) (oldest int64, err error) {
+	oldest, newest, err := e.numbers()
+	if err != nil {
+		return 0, err
+	}
+	where := e.Outbox
+	if seen > newest {
+		newest, where = seen, "the drop"
+	}
+	if newest > stand.Last.Sequence {
+		return 0, fmt.Errorf("%s: %w: %s holds batch %d, the database knows only of %d, as after the restore of a backup; nothing was sealed; %s",
+			e.Stream, ErrAhead, where, newest, stand.Last.Sequence, epochHint)
+	}
+	return oldest, nil
+}
+
+// beginEpoch records the operator's decision, above every number that was
+// ever seen.
+func (e *Exporter) beginEpoch(ctx context.Context, o Options) error {
+	_, newest, err := e.numbers()
+	if err != nil {
+		return err
+	}
+	return e.Source.NewEpoch(ctx, e.Stream, max(newest, o.Seen), o.NewEpoch)
+}
+
+// reread verifies the batch in the outbox as a reader would, from the disk,
+// before the head names it: what was signed must be what was written.
+func (e *Exporter) reread(p manifest.Position) error {
+	doc, err := os.ReadFile(filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.ManifestExt)))
+	if err != nil {
+		return err
+	}
+	sig, err := os.ReadFile(filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.SignatureExt)))
+	if err != nil {
+		return err
+	}
+	m, got, err := manifest.Open(manifest.FileName(p.Sequence, manifest.ManifestExt), doc, sig, e.Trust)
+	if err != nil {
+		return fmt.Errorf("the batch just sealed does not verify (is the key of [signing] in allowed_signers under its principal?): %w", err)
+	}
+	if got != p {
+		return fmt.Errorf("%s: the outbox holds %v in place of %v", e.Stream, got, p)
+	}
+	f, err := os.Open(filepath.Join(e.Outbox, m.Archive.Name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	want := archive.Sum{Size: m.Archive.Size, SHA256: m.Archive.SHA256, TarSize: m.Archive.TarSize}
+	if err := archive.Check(f, want); err != nil {
+		return fmt.Errorf("%s: %w: not what was sealed: %w; %s", f.Name(), ErrLost, err, epochHint)
+	}
+	return nil
+}
+
+// renewHead signs and writes the statement of the newest batch. The
+// signature goes first; a reader that meets the two apart reads again.
+func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) error {
+	life := e.HeadLife
+	if life == 0 {
+		life = defaultHeadLife
+	}
+	previous, err := e.lastIssue()
+	if err != nil {
+		return err
+	}
+	now := e.now()
+	h := &manifest.Head{
+		Format: manifest.HeadFormat, Stream: e.Stream,
+		Epoch: stand.Last.Epoch, Sequence: stand.Last.Sequence, Digest: stand.Last.Digest,
+		Baseline: stand.Baseline, Oldest: oldest,
+		Issue: max(previous, seenIssue) + 1, Issued: now, Expires: now.Add(life),
+	}
+	doc, sig, err := manifest.SealHead(h, e.Signer)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(e.Outbox, manifest.HeadSignatureName), sig, 0o644); err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(e.Outbox, manifest.HeadName), doc, 0o644)
+}
+
+// lastIssue returns the counter of the head in the outbox, 0 when there is
+// none.
+func (e *Exporter) lastIssue() (int64, error) {
+	doc, err := os.ReadFile(filepath.Join(e.Outbox, manifest.HeadName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	// Only the counter is wanted, and from our own folder: a head whose
+	// signature a crash left behind still tells which number was used.
+	var h struct {
+		Issue int64 `json:"issue"`
+	}
+	if json.Unmarshal(doc, &h) != nil || h.Issue < 0 {
+		return 0, nil
+	}
+	return h.Issue, nil
+}

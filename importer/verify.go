@@ -1,0 +1,83 @@
+package importer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"caisseauto/internal/archive"
+	"caisseauto/internal/change"
+	"caisseauto/manifest"
+)
+
+// A verified batch: everything that can be checked without the database was,
+// on the one open file that its rows are then read from.
+type verified struct {
+	manifest *manifest.Manifest
+	position manifest.Position
+	file     *os.File
+	members  []archive.Member
+	total    int64 // rows
+}
+
+func (v *verified) close() { _ = v.file.Close() }
+
+// verify checks a batch whole: signature, stream, chain, size and hash of the
+// archive, then every member and every row in it.
+func (i *Importer) verify(ctx context.Context, sequence int64, pos manifest.Position) (*verified, error) {
+	m, position, err := i.open(sequence)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Follows(pos); err != nil {
+		return nil, fmt.Errorf("%s: %w; nothing of it was applied", manifest.FileName(sequence, manifest.ManifestExt), err)
+	}
+	path := filepath.Join(i.Inbox, m.Archive.Name)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	v := &verified{manifest: m, position: position, file: f}
+	for _, member := range m.Members {
+		v.members = append(v.members, archive.Member{Name: member.Name, Size: member.Size, SHA256: member.SHA256})
+		v.total += member.Rows
+	}
+	if err := v.check(ctx, i.progress("verifying", v.total)); err != nil {
+		v.close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%s: %w: %w; nothing of it was applied", m.Archive.Name, manifest.ErrRefused, err)
+	}
+	return v, nil
+}
+
+// check holds the archive against the manifest.
+func (v *verified) check(ctx context.Context, progress func(int64)) error {
+	a := v.manifest.Archive
+	if err := archive.Check(v.file, archive.Sum{Size: a.Size, SHA256: a.SHA256, TarSize: a.TarSize}); err != nil {
+		return err
+	}
+	rows := v.rows(ctx, progress)
+	defer rows.Close()
+	for {
+		if _, err := rows.Next(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// rows opens the rows from the start of the file, decoded ahead of the caller
+// in a goroutine of their own, and held against the manifest on the way.
+func (v *verified) rows(ctx context.Context, progress func(int64)) *change.Pipe {
+	src := &memberRows{v: v, progress: progress}
+	return change.NewPipe(ctx, readAhead, src.fill)
+}
+
+// readAhead is how many blocks of rows are decoded ahead: some thousand rows,
+// enough to bridge a pause of either side, and under a few MiB.
+const readAhead = 8
