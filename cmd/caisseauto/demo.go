@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"caisseauto/internal/config"
+	"caisseauto/internal/retail"
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/term"
+)
+
+// demoDossier is the company of the demo; demoOther shares its server, and
+// none of its rows may ever leave.
+const (
+	demoDossier = "ACME"
+	demoPrices  = 250 // prices that the demo changes
+	maxDemo     = 99  // tills
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var dir string
+	var tills int
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the whole exchange on this machine, in seconds",
+		Long: `Makes a server with 10,000 articles, an SFTP drop and some tills in one folder,
+with real keys and databases, exports, imports, changes prices, exports and
+imports again, and compares every row. All files stay for a look.`,
+		Example: `  caisseauto demo
+  caisseauto demo --dir /tmp/demo --tills 5`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if tills < 1 || tills > maxDemo {
+				return &usageError{fmt.Errorf("--tills %d: write a number from 1 to %d", tills, maxDemo)}
+			}
+			return a.demo(c.Context(), dir, tills)
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "caisseauto-demo", "`FOLDER` to make; the one of an earlier demo is made anew")
+	c.Flags().IntVar(&tills, "tills", 3, "`NUMBER` of tills")
+	return c
+}
+
+// A demo is one run of it.
+type demo struct {
+	app   *app
+	dir   string
+	tills []string
+	port  int
+	start time.Time
+}
+
+func (a *app) demo(ctx context.Context, dir string, tills int) error {
+	d := &demo{app: a, dir: dir, start: time.Now()}
+	for i := range tills {
+		d.tills = append(d.tills, fmt.Sprintf("%03d", i+1))
+	}
+	if err := d.folder(); err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	d.port = ln.Addr().(*net.TCPAddr).Port
+	if err := d.setUp(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	cfg, err := config.LoadServer(d.server("server.toml"))
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	server, err := a.sftpServer(cfg)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer server.Close()
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, ln) }()
+	err = d.play(ctx)
+	stop()
+	if serr := <-done; err == nil && !errors.Is(serr, context.Canceled) {
+		err = serr
+	}
+	return err
+}
+
+// demoMark marks a folder that a demo made, and may make anew.
+const demoMark = ".caisseauto-demo"
+
+// folder makes the demo's folder. One that something else made is refused.
+func (d *demo) folder() error {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(d.dir, demoMark)); err != nil && len(entries) > 0 {
+		return &usageError{fmt.Errorf("%s is there, and no demo made it: nothing was touched; name another folder with --dir", d.dir)}
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.dir, demoMark), []byte("made by caisseauto demo; the next one may remove this folder\n"), 0o644)
+}
+
+// play is the story.
+func (d *demo) play(ctx context.Context) error {
+	d.say("server     one database with two companies; only %s is exchanged, %s must never leave", demoDossier, retail.Other().Dossier)
+	d.say("drop       SFTP on 127.0.0.1:%d; each till sees its own company's folder and nothing else", d.port)
+	if err := d.round(ctx); err != nil {
+		return err
+	}
+	n, err := d.changePrices(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("server     %s prices change, one article is new, one goes", term.Count(int64(n)))
+	if err := d.round(ctx); err != nil {
+		return err
+	}
+	if err := d.table(ctx); err != nil {
+		return err
+	}
+	d.next()
+	return nil
+}
+
+func (d *demo) say(format string, args ...any) { d.app.printf("  "+format+"\n", args...) }
+
+// round is one export and everybody's import.
+func (d *demo) round(ctx context.Context) error {
+	var sealed []exportResult
+	if err := d.cli(ctx, &sealed, "export", "--config", d.server("server.toml")); err != nil {
+		return err
+	}
+	for _, r := range sealed {
+		d.say("export     batch %d, %s: %s rows of %d tables, %s, signed, in %s", r.Batch, r.Kind, term.Count(r.Rows), len(r.Tables),
+			term.Size(r.Bytes), seconds(r.Elapsed))
+	}
+	for _, number := range d.tills {
+		var got importResult
+		if err := d.cli(ctx, &got, "import", "--config", d.till(number, "till.toml")); err != nil {
+			return err
+		}
+		for _, b := range got.Batches {
+			d.say("till %s   batch %d: %s new, %s changed, %s deleted in one transaction of %s", number, b.Batch,
+				term.Count(b.Inserted), term.Count(b.Updated), term.Count(b.Deleted), seconds(b.Locked))
+		}
+	}
+	return nil
+}
+
+// cli runs one command line as a user would, and reads its JSON result.
+func (d *demo) cli(ctx context.Context, into any, args ...string) error {
+	var out, errs bytes.Buffer
+	if code := run(ctx, append(args, "--json"), strings.NewReader(""), &out, &errs); code != exitDone {
+		return fmt.Errorf("caisseauto %s: exit code %d: %s", strings.Join(args, " "), code, errs.String())
+	}
+	return json.Unmarshal(out.Bytes(), into)
+}
+
+// changePrices is a day at the head office.
+func (d *demo) changePrices(ctx context.Context) (n int, err error) {
+	c, err := sqlite3.Open(d.server("erp.db"), sqlite3.ReadWrite)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if n, err = retail.ChangePrices(ctx, c, demoDossier, demoPrices, 7); err != nil {
+		return 0, err
+	}
+	return n, c.Exec(`INSERT INTO article (dossier, code, libelle, famille, tva, prix, modifie_le)
+		SELECT dossier, 'NOUVEAU-1', 'Crème brûlée x2', famille, tva, 390, '2026-03-02T06:00:00Z' FROM article WHERE dossier = 'ACME' ORDER BY code LIMIT 1;
+		PRAGMA foreign_keys = ON;
+		DELETE FROM article WHERE dossier = 'ACME' AND code = (SELECT max(code) FROM article WHERE dossier = 'ACME' AND code < 'N')`)
+}
+
+func (d *demo) server(name string) string { return filepath.Join(d.dir, "server", name) }
+
+func (d *demo) till(number, name string) string {
+	return filepath.Join(d.dir, "till-"+number, name)
+}
+
+// next tells where to look.
+func (d *demo) next() {
+	down := filepath.Join(d.dir, "drop", demoDossier, "down")
+	d.app.printf(`
+Every row of every till was compared with the server's, by value. %s in all.
+Look at the files, with nothing but stock tools:
+
+  ls %s
+  tar --zstd -xOf %s/0000000002.tar.zst | head
+  ssh-keygen -Y verify -f %s -I server@demo -n manifest@caisseauto \
+    -s %s/0000000002.manifest.json.sig < %s/0000000002.manifest.json
+
+Change something in %s with sqlite3, then:
+
+  caisseauto export --config %s
+  caisseauto serve  --config %s &
+  caisseauto import --config %s
+`, seconds(time.Since(d.start).Seconds()), down, down, d.server("allowed_signers"), down, down, d.server("erp.db"),
+		d.server("server.toml"), d.server("server.toml"), d.till(d.tills[0], "till.toml"))
+}

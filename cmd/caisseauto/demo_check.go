@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"caisseauto/internal/change"
+	"caisseauto/internal/retail"
+	"caisseauto/internal/sqlite"
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/term"
+)
+
+// table compares the tills with the server and prints what a person wants to
+// know of each.
+func (d *demo) table(ctx context.Context) error {
+	want, err := d.contents(ctx, d.server("erp.db"))
+	if err != nil {
+		return err
+	}
+	t := term.NewTable("till", "articles", "rows", "differences", "rows of "+retail.Other().Dossier)
+	var wrong []string
+	for _, number := range d.tills {
+		got, err := d.contents(ctx, d.till(number, "till.db"))
+		if err != nil {
+			return err
+		}
+		different := want.differs(got)
+		strangers, err := d.strangers(number)
+		if err != nil {
+			return err
+		}
+		if len(different) > 0 || strangers > 0 {
+			wrong = append(wrong, fmt.Sprintf("till %s: tables %v, %d rows of another company", number, different, strangers))
+		}
+		t.Row(number, term.Count(got.rows["article"]), term.Count(got.total()), none(len(different)), none(int(strangers)))
+	}
+	d.app.printf("\n")
+	if err := t.Print(d.app.stdout); err != nil {
+		return err
+	}
+	if wrong != nil {
+		return fmt.Errorf("the tills are not what the server is: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+func none(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
+}
+
+// A snapshot is what a database holds of the exchanged tables: a digest over
+// every value of every row, and counts.
+type snapshot struct {
+	digest map[string][32]byte
+	rows   map[string]int64
+}
+
+func (s snapshot) total() (n int64) {
+	for _, r := range s.rows {
+		n += r
+	}
+	return n
+}
+
+// differs returns the tables whose values are not the same.
+func (s snapshot) differs(o snapshot) (tables []string) {
+	for t, sum := range s.digest {
+		if o.digest[t] != sum {
+			tables = append(tables, t)
+		}
+	}
+	slices.Sort(tables)
+	return tables
+}
+
+// contents reads what a database holds of the demo's company.
+func (d *demo) contents(ctx context.Context, path string) (snapshot, error) {
+	s := snapshot{digest: map[string][32]byte{}, rows: map[string]int64{}}
+	c, err := sqlite3.Open(path, sqlite3.ReadOnly)
+	if err != nil {
+		return s, err
+	}
+	defer c.Close()
+	for _, t := range retail.Exchange() {
+		if t.Direction == "up" {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return s, err
+		}
+		if err := s.read(c, t); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (s snapshot) read(c *sqlite3.Conn, t retail.Table) error {
+	table, err := sqlite.ReadTable(c, t.Name)
+	if err != nil {
+		return err
+	}
+	var columns []string
+	for _, col := range table.Columns {
+		if !slices.Contains(t.Exclude, col.Name) {
+			columns = append(columns, sqlite.Quote(col.Name))
+		}
+	}
+	list := strings.Join(columns, ", ")
+	sql, args := "SELECT "+list+" FROM "+sqlite.Quote(t.Name), []any{}
+	if t.DossierColumn != "" {
+		sql += " WHERE " + sqlite.Quote(t.DossierColumn) + " = ?"
+		args = append(args, demoDossier)
+	}
+	hash, line := sha256.New(), []byte(nil)
+	err = c.Query(sql+" ORDER BY "+list, func(row *sqlite3.Stmt) error {
+		line = line[:0]
+		for i := range row.Columns() {
+			v := row.Value(i)
+			line = append(change.AppendValue(line, &v), ',')
+		}
+		s.rows[t.Name]++
+		hash.Write(append(line, '\n'))
+		return nil
+	}, args...)
+	s.digest[t.Name] = [32]byte(hash.Sum(nil))
+	return err
+}
+
+// strangers counts another company's rows on a till.
+func (d *demo) strangers(number string) (n int64, err error) {
+	c, err := sqlite3.Open(d.till(number, "till.db"), sqlite3.ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for _, t := range retail.Exchange() {
+		if t.DossierColumn == "" {
+			continue
+		}
+		sql := "SELECT count(*) FROM " + sqlite.Quote(t.Name) + " WHERE " + sqlite.Quote(t.DossierColumn) + " <> ?"
+		if err := c.Query(sql, func(s *sqlite3.Stmt) error { n += s.Int(0); return nil }, demoDossier); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+
+	"caisseauto/internal/config"
+	"caisseauto/internal/retail"
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/keys"
+)
+
+// setUp makes databases, keys and configurations, as init does.
+func (d *demo) setUp(ctx context.Context) error {
+	for _, dir := range []string{d.server("keys"), filepath.Join(d.dir, "drop", demoDossier)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := d.fillServer(ctx); err != nil {
+		return err
+	}
+	users := make([]config.ServeUser, 0, len(d.tills))
+	for _, number := range d.tills {
+		login, err := d.makeTill(number)
+		if err != nil {
+			return err
+		}
+		users = append(users, config.ServeUser{Name: "till-" + number, Dossier: demoDossier, Till: number,
+			Keys: config.PublicKeys{keys.AuthorizedLine(login, "")}})
+	}
+	if err := d.writeServer(users); err != nil {
+		return err
+	}
+	if err := d.quiet(ctx, "init", "server", "--config", d.server("server.toml")); err != nil {
+		return err
+	}
+	for _, number := range d.tills {
+		if err := d.joinTill(ctx, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillServer makes the ERP's database, of two companies.
+func (d *demo) fillServer(ctx context.Context) error {
+	c, err := sqlite3.Open(d.server("erp.db"), sqlite3.Create)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Exec("PRAGMA journal_mode=WAL"); err != nil {
+		return err
+	}
+	if err := retail.CreateSchema(c); err != nil {
+		return err
+	}
+	if _, err := retail.Fill(ctx, c, retail.Options{Dossier: demoDossier, Tills: d.tills}); err != nil {
+		return err
+	}
+	_, err = retail.Fill(ctx, c, retail.Other())
+	return err
+}
+
+func (d *demo) writeServer(users []config.ServeUser) error {
+	s := &config.Server{}
+	s.Database.DSN, s.Drop.URL = "erp.db", "file:../drop"
+	s.Signing.Principal = "server@demo"
+	s.Serve = &config.Serve{Listen: fmt.Sprintf("127.0.0.1:%d", d.port), Users: users}
+	dossier := config.Dossier{Code: demoDossier}
+	for _, t := range retail.Exchange() {
+		dossier.Tables = append(dossier.Tables, config.Table{Name: t.Name, Direction: t.Direction, DossierColumn: t.DossierColumn,
+			Exclude: t.Exclude, Capture: t.Capture, Conflict: t.Conflict, Append: t.Append})
+	}
+	s.Dossiers = []config.Dossier{dossier}
+	return config.WriteServer(d.server("server.toml"), s)
+}
+
+// makeTill makes a till's folder with an empty database and a login key.
+func (d *demo) makeTill(number string) (ssh.PublicKey, error) {
+	if err := os.MkdirAll(d.till(number, "keys"), 0o755); err != nil {
+		return nil, err
+	}
+	c, err := sqlite3.Open(d.till(number, "till.db"), sqlite3.Create)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.Exec("PRAGMA journal_mode=WAL"); err != nil {
+		return nil, err
+	}
+	if err := retail.CreateSchema(c); err != nil {
+		return nil, err
+	}
+	return keys.Generate(d.till(number, "keys/sftp"), "till-"+number)
+}
+
+// joinTill writes a till's configuration, with the server's host key pinned,
+// and brings it the server's allowed_signers.
+func (d *demo) joinTill(ctx context.Context, number string) error {
+	host, err := keys.LoadSSH(d.server("keys/ssh_host"))
+	if err != nil {
+		return err
+	}
+	t := &config.Till{}
+	t.Identity.Number, t.Identity.Dossier = number, demoDossier
+	t.Database.DSN = "till.db"
+	t.Drop.URL = fmt.Sprintf("sftp://till-%s@127.0.0.1:%d/", number, d.port)
+	t.Drop.HostKey = config.PublicKeys{keys.AuthorizedLine(host.PublicKey(), "")}
+	t.Drop.Key = "keys/sftp"
+	t.Signing.Principal = fmt.Sprintf("till-%s@acme", number)
+	t.Signing.Key = "keys/till"
+	if err := config.WriteTill(d.till(number, "till.toml"), t); err != nil {
+		return err
+	}
+	return d.quiet(ctx, "init", "till", "--config", d.till(number, "till.toml"), "--trust", d.server("allowed_signers"))
+}
+
+// quiet runs one command line whose output is of no interest here.
+func (d *demo) quiet(ctx context.Context, args ...string) error {
+	a := &bytes.Buffer{}
+	if code := run(ctx, args, nil, a, a); code != exitDone {
+		return fmt.Errorf("caisseauto %v: exit code %d: %s", args, code, a.String())
+	}
+	return nil
+}

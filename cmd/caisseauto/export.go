@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"caisseauto/exporter"
+	"caisseauto/internal/config"
+	"caisseauto/internal/drop"
+	"caisseauto/internal/sqlite"
+	"caisseauto/internal/term"
+	"caisseauto/keys"
+)
+
+type exportFlags struct {
+	baseline bool
+	newEpoch bool
+	reason   string
+	noShip   bool
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var f exportFlags
+	c := &cobra.Command{
+		Use:     "export",
+		Aliases: []string{"export_caisseauto"},
+		Short:   "Seal what changed in a dossier, ship it, renew the head (server)",
+		Long: `Seals the changes since the last batch of each dossier (or of the one of
+--dossier) into a signed, numbered archive, ships it to the drop and renews the
+signed head. With nothing new only the head is renewed. Run it on a schedule,
+one process per dossier. Killed at any moment, the next run finishes the same
+batch with the same bytes.`,
+		Example: `  caisseauto export --config server.toml --dossier ACME
+  caisseauto export --baseline`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.export(c.Context(), f) },
+	}
+	c.Flags().BoolVar(&f.baseline, "baseline", false, "seal every row, for new tills")
+	c.Flags().BoolVar(&f.noShip, "no-ship", false, "seal into the outbox only; something else carries the files")
+	c.Flags().BoolVar(&f.newEpoch, "new-epoch", false, "operator's decision after a disaster: begin a new epoch with a baseline")
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record; needed with --new-epoch")
+	return c
+}
+
+func (a *app) export(ctx context.Context, f exportFlags) error {
+	if f.newEpoch != (f.reason != "") {
+		return &usageError{errors.New("--new-epoch and --reason go together: the decision is recorded with its reason")}
+	}
+	cfg, err := a.loadServer()
+	if err != nil {
+		return err
+	}
+	if _, err := cfg.SQLite(); err != nil {
+		return err
+	}
+	list, err := a.dossiers(cfg)
+	if err != nil {
+		return err
+	}
+	trust, err := keys.LoadTrust(cfg.Trust.AllowedSigners)
+	if err != nil {
+		return err
+	}
+	signer, err := signerOf(&cfg.Common)
+	if err != nil {
+		return err
+	}
+	src := sqlite.NewSource(cfg.Database.DSN, captureOf(cfg), sqlite.SourceOptions{})
+
+	// Without a drop the batches are sealed all the same, and wait.
+	var d drop.Drop
+	var dropErr error
+	if !f.noShip {
+		if d, dropErr = a.openDrop(ctx, &cfg.Common); dropErr == nil {
+			defer d.Close()
+		}
+	}
+	job := &exportJob{app: a, cfg: cfg, flags: f, source: src, signer: signer, trust: trust, drop: d}
+	for _, dossier := range list {
+		if err := job.run(ctx, dossier); err != nil {
+			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
+		}
+	}
+	if err := job.print(); err != nil {
+		return err
+	}
+	if dropErr != nil {
+		return fmt.Errorf("sealed, but not shipped: %w; the next export, or caisseauto ship, will", dropErr)
+	}
+	return nil
+}
+
+// An exportJob is one run over some dossiers.
+type exportJob struct {
+	app    *app
+	cfg    *config.Server
+	flags  exportFlags
+	source *sqlite.Source
+	signer keys.Signer
+	trust  *keys.Trust
+	drop   drop.Drop // nil: none can be reached, or none is wanted
+
+	results []exportResult
+}
+
+// An exportResult is one line of the table that export prints.
+type exportResult struct {
+	Dossier  string   `json:"dossier"`
+	Batch    int64    `json:"batch"`
+	Epoch    int64    `json:"epoch"`
+	Sealed   bool     `json:"sealed"`
+	Kind     string   `json:"kind,omitempty"`
+	Rows     int64    `json:"rows"`
+	Bytes    int64    `json:"bytes"`
+	Tables   []string `json:"tables,omitempty"`
+	Shipped  int      `json:"files_shipped"`
+	Elapsed  float64  `json:"seconds"`
+	finished bool
+}
+
+func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
+	stream := streamDown(d.Code)
+	bar := j.app.bar("reading rows", false)
+	e := &exporter.Exporter{
+		Source: j.source, Stream: stream, Outbox: streamFolder(j.cfg.Paths.Outbox, stream),
+		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: j.trust,
+		HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.rows, Log: j.app.log(),
+	}
+	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason}
+	if err := j.look(ctx, stream, &o); err != nil {
+		return err
+	}
+	r, err := e.Run(ctx, o)
+	bar.close()
+	if err != nil {
+		return err
+	}
+	line := exportResult{Dossier: d.Code, Batch: r.Position.Sequence, Epoch: r.Position.Epoch, Sealed: r.Sealed,
+		Kind: string(r.Kind), Rows: r.Rows, Bytes: r.Archive, Tables: r.Tables, Elapsed: r.Elapsed.Seconds(), finished: r.Finished}
+	if j.drop != nil {
+		report, err := j.app.ship(ctx, j.drop, j.cfg.Paths.Outbox, stream)
+		if err != nil {
+			return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)
+		}
+		line.Shipped = report.Files
+	}
+	j.results = append(j.results, line)
+	return nil
+}
+
+// look finds out how far the stream on the drop is: a database that was
+// restored from a backup must not give a number out twice.
+func (j *exportJob) look(ctx context.Context, stream string, o *exporter.Options) error {
+	if j.drop == nil {
+		return nil
+	}
+	l, err := j.drop.List(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("looking at the drop: %w", err)
+	}
+	for _, f := range l.Files {
+		if n, ok := drop.Sequence(f.Name); ok {
+			o.Seen = max(o.Seen, n)
+		}
+	}
+	if h, err := remoteHead(ctx, j.drop, stream, j.trust); err == nil && h != nil {
+		o.Issue = h.Issue
+		o.Seen = max(o.Seen, h.Sequence)
+	}
+	return nil
+}
+
+func (j *exportJob) print() error {
+	if j.app.json {
+		return term.JSON(j.app.stdout, j.results)
+	}
+	t := term.NewTable("dossier", "batch", "kind", "rows", "archive", "shipped", "time")
+	for _, r := range j.results {
+		kind, rows, size := "nothing new", "", ""
+		if r.Sealed {
+			kind, rows, size = r.Kind, term.Count(r.Rows), term.Size(r.Bytes)
+		} else if r.finished {
+			kind = "finished"
+		}
+		shipped := fmt.Sprintf("%d files", r.Shipped)
+		if j.drop == nil {
+			shipped = "not yet"
+		}
+		t.Row(r.Dossier, fmt.Sprint(r.Batch), kind, rows, size, shipped, seconds(r.Elapsed))
+	}
+	return t.Print(j.app.stdout)
+}

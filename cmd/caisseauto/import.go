@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"caisseauto/importer"
+	"caisseauto/internal/config"
+	"caisseauto/internal/drop"
+	"caisseauto/internal/sqlite"
+	"caisseauto/internal/term"
+	"caisseauto/keys"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var noFetch bool
+	c := &cobra.Command{
+		Use:     "import",
+		Aliases: []string{"import_caisseauto"},
+		Short:   "Fetch, verify and apply what is new (till)",
+		Long: `Fetches the batches that the till lacks, verifies each whole, and applies each
+in one transaction together with the ledger row that says so. Without a network
+it applies what is in the inbox, and exits with 69. Nothing is ever half applied.`,
+		Example: "  caisseauto import --config till.toml",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.importDown(c.Context(), noFetch) },
+	}
+	c.Flags().BoolVar(&noFetch, "no-fetch", false, "apply what is in the inbox; something else carries the files")
+	return c
+}
+
+// A till is what the commands on a till work with.
+type till struct {
+	app    *app
+	cfg    *config.Till
+	stream string
+	trust  *keys.Trust
+	db     *sqlite.Till
+	drop   drop.Drop // nil until it is needed
+}
+
+func (a *app) openTill() (*till, error) {
+	cfg, err := a.loadTill()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cfg.SQLite(); err != nil {
+		return nil, err
+	}
+	dossier, err := a.tillDossier(cfg)
+	if err != nil {
+		return nil, err
+	}
+	trust, err := keys.LoadTrust(cfg.Trust.AllowedSigners)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{StageDir: cfg.Paths.Stage, Log: a.log()})
+	if err != nil {
+		return nil, err
+	}
+	return &till{app: a, cfg: cfg, stream: streamDown(dossier), trust: trust, db: db}, nil
+}
+
+// tillDossier is the dossier that the till follows.
+func (a *app) tillDossier(cfg *config.Till) (string, error) {
+	if cfg.Identity.Dossier == "" {
+		return "", &config.Error{File: cfg.File, Key: "till.dossier", Problem: "the dossier is not given, and reading it from the default user is not available yet",
+			Hint: `write dossier = "CODE"`}
+	}
+	if a.dossier != "" && a.dossier != cfg.Identity.Dossier {
+		return "", &usageError{fmt.Errorf("--dossier %s: this till follows dossier %s", a.dossier, cfg.Identity.Dossier)}
+	}
+	return cfg.Identity.Dossier, nil
+}
+
+func (t *till) close() {
+	if t.drop != nil {
+		t.drop.Close()
+	}
+	t.db.Close()
+}
+
+// remote opens the drop once.
+func (t *till) remote(ctx context.Context) (drop.Drop, error) {
+	if t.drop != nil {
+		return t.drop, nil
+	}
+	d, err := t.app.openDrop(ctx, &t.cfg.Common)
+	if err != nil {
+		return nil, err
+	}
+	t.drop = d
+	return d, nil
+}
+
+// fetch copies what follows the till's position from the drop into the inbox.
+// A verified head spares the listing when there is nothing new, and tells a
+// new till where to begin; nothing else is believed of it here.
+func (t *till) fetch(ctx context.Context) (drop.Report, error) {
+	d, err := t.remote(ctx)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	pos, err := t.db.Position(ctx, t.stream)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	from := pos.Sequence + 1
+	head, err := remoteHead(ctx, d, t.stream, t.trust)
+	if err != nil && !errors.Is(err, importer.ErrRefused) {
+		return drop.Report{}, err
+	}
+	if err == nil && head != nil && pos.IsZero() {
+		from = max(from, head.Baseline)
+	}
+	return t.mirror(ctx, d, drop.MirrorOptions{From: from})
+}
+
+func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (drop.Report, error) {
+	inbox, err := openLocal(t.cfg.Paths.Inbox, true)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	defer inbox.Close()
+	bar := t.app.bar("fetching", true)
+	defer bar.close()
+	o.Progress, o.Log = bar.copied, t.app.log()
+	r, err := drop.Mirror(ctx, inbox, d, t.stream, o)
+	if !errors.Is(err, drop.ErrConflict) {
+		return r, err
+	}
+	// The inbox holds nothing but copies: where the drop has something else
+	// under the same name, what counts is what verifies and continues the
+	// chain, and the ledger knows how far that goes.
+	t.app.log().Warn("the inbox differs from the drop, fetching again", "stream", t.stream, "reason", err.Error())
+	if err := t.emptyInbox(ctx, inbox); err != nil {
+		return r, err
+	}
+	return drop.Mirror(ctx, inbox, d, t.stream, o)
+}
+
+func (t *till) emptyInbox(ctx context.Context, inbox drop.Drop) error {
+	l, err := inbox.List(ctx, t.stream)
+	if err != nil {
+		return err
+	}
+	for _, f := range l.Files {
+		if err := inbox.Remove(ctx, t.stream+"/"+f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refetch fetches one batch again.
+func (t *till) refetch(ctx context.Context, sequence int64) error {
+	d, err := t.remote(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = t.mirror(ctx, d, drop.MirrorOptions{From: sequence, To: sequence})
+	return err
+}
+
+func (a *app) importDown(ctx context.Context, noFetch bool) error {
+	t, err := a.openTill()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.db.Init(ctx); err != nil {
+		return err
+	}
+	i := &importer.Importer{
+		Applier: t.db, Stream: t.stream, Inbox: streamFolder(t.cfg.Paths.Inbox, t.stream),
+		Trust: t.trust, Log: a.log(),
+	}
+	var fetchErr error
+	if !noFetch {
+		i.Refetch = t.refetch
+		if _, fetchErr = t.fetch(ctx); fetchErr != nil && !errors.Is(fetchErr, drop.ErrUnavailable) {
+			return fmt.Errorf("fetching %s: %w; nothing was applied", t.stream, fetchErr)
+		}
+	}
+	bar := a.bar("applying", false)
+	i.Progress = bar.show
+	r, err := i.Run(ctx)
+	bar.close()
+	if perr := t.print(r); err == nil {
+		err = perr
+	}
+	if err == nil && fetchErr != nil {
+		return fmt.Errorf("what the inbox held is applied, but nothing could be fetched: %w", fetchErr)
+	}
+	return err
+}
+
+// An importResult is what import prints with --json.
+type importResult struct {
+	Stream  string        `json:"stream"`
+	Till    string        `json:"till"`
+	Before  int64         `json:"before"`
+	After   int64         `json:"after"`
+	Epoch   int64         `json:"epoch"`
+	Batches []importBatch `json:"batches"`
+	Waiting string        `json:"waiting,omitempty"`
+}
+
+type importBatch struct {
+	Batch    int64   `json:"batch"`
+	Kind     string  `json:"kind"`
+	Rows     int64   `json:"rows"`
+	Inserted int64   `json:"inserted"`
+	Updated  int64   `json:"updated"`
+	Deleted  int64   `json:"deleted"`
+	Locked   float64 `json:"locked_seconds"`
+	Elapsed  float64 `json:"seconds"`
+}
+
+func (t *till) print(r importer.Report) error {
+	if t.app.json {
+		out := importResult{Stream: t.stream, Till: t.cfg.Identity.Number, Before: r.Before.Sequence, After: r.After.Sequence,
+			Epoch: r.After.Epoch, Waiting: r.Waiting, Batches: []importBatch{}}
+		for _, b := range r.Batches {
+			out.Batches = append(out.Batches, importBatch{Batch: b.Position.Sequence, Kind: string(b.Kind), Rows: b.Rows,
+				Inserted: b.Inserted, Updated: b.Updated, Deleted: b.Deleted, Locked: b.Locked.Seconds(), Elapsed: b.Elapsed.Seconds()})
+		}
+		return term.JSON(t.app.stdout, out)
+	}
+	if r.Waiting != "" {
+		fmt.Fprintf(t.app.stderr, "caisseauto: %s\n", r.Waiting)
+	}
+	if len(r.Batches) == 0 {
+		t.app.printf("till %s: nothing new in %s; the database stands at batch %d\n", t.cfg.Identity.Number, t.stream, r.After.Sequence)
+		return nil
+	}
+	table := term.NewTable("till", "batch", "kind", "rows", "new", "changed", "deleted", "locked", "time")
+	for _, b := range r.Batches {
+		table.Row(t.cfg.Identity.Number, fmt.Sprint(b.Position.Sequence), string(b.Kind), term.Count(b.Rows), term.Count(b.Inserted),
+			term.Count(b.Updated), term.Count(b.Deleted), seconds(b.Locked.Seconds()), seconds(b.Elapsed.Seconds()))
+	}
+	return table.Print(t.app.stdout)
+}

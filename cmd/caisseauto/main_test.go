@@ -1,0 +1,36 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(tidy{m}, map[string]func(){
+		"caisseauto": func() { os.Exit(realMain()) },
+	})
+}
+
+// tidy removes the template of the tests' worlds when they are done with it.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	defer func() { _ = os.RemoveAll(templateDir) }()
+	return t.M.Run()
+}
+
+// TestScripts drives the real main through testdata/script/*.txtar, with the
+// machine's own sqlite3, ssh-keygen, zstd, tar and jq.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": exitsWith,
+			"flip": flip,
+		},
+	})
+}

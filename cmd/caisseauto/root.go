@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+)
+
+// An app is one run of the program: where it reads and writes, and the flags
+// that every command has.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	config    string
+	dossier   string
+	logFormat string
+	verbose   bool
+	json      bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "caisseauto",
+		Short: "Signed reference data for autonomous tills, over SFTP",
+		Long: `caisseauto carries reference data from a server's database to autonomous tills
+as signed, numbered archives in plain folders, and applies each in one
+transaction. First look: caisseauto demo`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.config, "config", "", "configuration `FILE` (default: server.toml or till.toml in this folder)")
+	f.StringVar(&a.dossier, "dossier", "", "`CODE` of the dossier, where the configuration has several")
+	f.StringVar(&a.logFormat, "log", "text", "`FORMAT` of the log on stderr: text or json")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")
+	f.BoolVar(&a.json, "json", false, "print the result as JSON")
+	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(),
+		a.shipCommand(), a.fetchCommand(), a.serveCommand())
+	for _, c := range root.Commands() {
+		usageArgs(c)
+	}
+	return root
+}
+
+// usageArgs makes surplus arguments a usage error, for c and what is below it.
+func usageArgs(c *cobra.Command) {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return &usageError{fmt.Errorf("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())}
+		}
+		return nil
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// log returns the logger of this run: warnings only, unless asked for more.
+func (a *app) log() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelWarn}
+	if a.verbose {
+		o.Level = slog.LevelDebug
+	}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, o))
+}
+
+// printf writes a line of the result.
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+
+	"caisseauto/internal/config"
+	"caisseauto/internal/drop"
+	"caisseauto/internal/drop/sftp"
+	"caisseauto/internal/sqlite"
+	"caisseauto/keys"
+)
+
+// configFile returns the path of the configuration: --config, or the given
+// name in the current folder.
+func (a *app) configFile(name string) string {
+	if a.config != "" {
+		return a.config
+	}
+	return name
+}
+
+func (a *app) loadServer() (*config.Server, error) {
+	return config.LoadServer(a.configFile("server.toml"))
+}
+
+func (a *app) loadTill() (*config.Till, error) { return config.LoadTill(a.configFile("till.toml")) }
+
+// dossiers returns the dossiers that a command is to work on: the one of
+// --dossier, or all.
+func (a *app) dossiers(cfg *config.Server) ([]config.Dossier, error) {
+	if a.dossier == "" {
+		return cfg.Dossiers, nil
+	}
+	d, err := cfg.Dossier(a.dossier)
+	if err != nil {
+		return nil, err
+	}
+	return []config.Dossier{*d}, nil
+}
+
+// signerOf loads the signing key of a configuration.
+func signerOf(c *config.Common) (keys.Signer, error) {
+	if err := c.NeedSigning(); err != nil {
+		return nil, err
+	}
+	if c.Signing.Agent {
+		return nil, &config.Error{File: c.File, Key: "signing.agent", Problem: "keys in an SSH agent are not available yet",
+			Hint: "write key = \"PATH\" of an OpenSSH private key"}
+	}
+	s, err := keys.Load(c.Signing.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w; or make all that is missing with: caisseauto init", keys.ErrPermission, err)
+	}
+	return s, err
+}
+
+// openDrop opens the drop that the configuration names.
+func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error) {
+	if err := c.NeedDrop(); err != nil {
+		return nil, err
+	}
+	if c.Drop.Local() {
+		return openLocal(c.Drop.Folder, false)
+	}
+	login, err := keys.LoadSSH(c.Drop.Key)
+	if err != nil {
+		return nil, fmt.Errorf("login key of the drop: %w", err)
+	}
+	return sftp.Dial(ctx, sftp.Config{
+		Addr: c.Drop.Host, User: c.Drop.User, Path: c.Drop.Path,
+		HostKeys: c.Drop.HostKeys, Signers: []ssh.Signer{login}, Log: a.log(),
+	})
+}
+
+// openLocal opens a local folder as a drop. Only our own folders are made
+// when they are missing: a drop that is not there is a disk that is not
+// mounted, and filling the folder under it would hide that.
+func openLocal(folder string, ours bool) (drop.Drop, error) {
+	if ours {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	d, err := drop.OpenLocal(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: the drop's folder %s is not there; make it, or mount the disk it is on", drop.ErrUnavailable, folder)
+	}
+	return d, err
+}
+
+// streamFolder is the local folder of a stream under an outbox or inbox.
+func streamFolder(root, stream string) string { return filepath.Join(root, filepath.FromSlash(stream)) }
+
+// captureOf says what the journal of the server's database is to record: the
+// tables of all dossiers, since they share one journal.
+func captureOf(cfg *config.Server) *sqlite.Capture {
+	streams := map[string]sqlite.SourceConfig{}
+	for _, d := range cfg.Dossiers {
+		streams[streamDown(d.Code)] = sqlite.SourceConfig{Tables: tablesDown(d)}
+	}
+	return sqlite.NewCapture(streams)
+}
+
+// tablesDown are the tables of a dossier that travel to the tills.
+func tablesDown(d config.Dossier) []sqlite.TableConfig {
+	var out []sqlite.TableConfig
+	for _, t := range d.Tables {
+		if t.Direction == config.DirectionUp {
+			continue
+		}
+		out = append(out, sqlite.TableConfig{
+			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code,
+			Exclude: t.Exclude, Columns: t.Capture == config.CaptureColumns,
+		})
+	}
+	return out
+}
