@@ -21,8 +21,8 @@ import (
 	"caisseauto/internal/term"
 )
 
-// demoDossier is the company of the demo; demoOther shares its server, and
-// none of its rows may ever leave.
+// demoDossier is the company of the demo. Another one shares its server, and
+// none of that one's rows may ever leave.
 const (
 	demoDossier = "ACME"
 	demoPrices  = 250 // prices that the demo changes
@@ -198,21 +198,35 @@ func (d *demo) till(number, name string) string {
 
 // next tells where to look.
 func (d *demo) next() {
-	down := filepath.Join(d.dir, "drop", demoDossier, "down")
-	d.app.printf(`
-Every row of every till was compared with the server's, by value. %s in all.
+	text := strings.NewReplacer(
+		"TIME", seconds(time.Since(d.start).Seconds()),
+		"DOWN", filepath.Join(d.dir, "drop", demoDossier, "down"),
+		"SIGNERS", d.server("allowed_signers"), "ERP", d.server("erp.db"),
+		"SERVER", d.server("server.toml"), "TILL", d.till(d.tills[0], "till.toml"),
+		"CAISSEAUTO", invocation(),
+	)
+	d.app.printf("%s", text.Replace(`
+Every row of every till was compared with the server's, by value. TIME in all.
 Look at the files, with nothing but stock tools:
 
-  ls %s
-  tar --zstd -xOf %s/0000000002.tar.zst | head
-  ssh-keygen -Y verify -f %s -I server@demo -n manifest@caisseauto \
-    -s %s/0000000002.manifest.json.sig < %s/0000000002.manifest.json
+  ls DOWN
+  tar --zstd -xOf DOWN/0000000002.tar.zst | head
+  ssh-keygen -Y verify -f SIGNERS -I server@demo -n manifest@caisseauto \
+    -s DOWN/0000000002.manifest.json.sig < DOWN/0000000002.manifest.json
 
-Change something in %s with sqlite3, then:
+Change something in ERP with sqlite3, then:
 
-  caisseauto export --config %s
-  caisseauto serve  --config %s &
-  caisseauto import --config %s
-`, seconds(time.Since(d.start).Seconds()), down, down, d.server("allowed_signers"), down, down, d.server("erp.db"),
-		d.server("server.toml"), d.server("server.toml"), d.till(d.tills[0], "till.toml"))
+  CAISSEAUTO export --config SERVER
+  CAISSEAUTO serve  --config SERVER &
+  CAISSEAUTO import --config TILL
+`))
+}
+
+// invocation is how the program was called: what "go run" builds is gone when
+// it ends.
+func invocation() string {
+	if strings.Contains(os.Args[0], string(filepath.Separator)+"go-build") {
+		return "go run ./cmd/caisseauto"
+	}
+	return os.Args[0]
 }

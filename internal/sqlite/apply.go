@@ -20,9 +20,9 @@ const (
 	// time on a million rows, and half as much cost some.
 	applyCacheKiB = 32 << 10
 	// applyWarmKiB is the cache for a batch that is held in memory itself:
-	// room for the pages of 20,000 rows wherever they stand, so that none is
+	// room for the pages of 10,000 rows wherever they stand, so that none is
 	// read, or written to the log before its time, while the lock is held.
-	applyWarmKiB = 96 << 10
+	applyWarmKiB = 60 << 10
 	// applyBusy is how long another program may hold the lock before the
 	// import gives up for this time.
 	applyBusy = 10 * time.Second
