@@ -81,6 +81,8 @@ type Options struct {
 	// known: it uncovers a database restored from an old backup even where
 	// the outbox went with it.
 	Seen int64
+	// Oldest is the lowest number on the drop, 0 when that is not known.
+	Oldest int64
 	// Issue is the counter of the newest head known to be on the drop.
 	Issue int64
 }
@@ -136,7 +138,7 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 			stand.Baseline = stand.Last.Sequence
 		}
 	}
-	oldest, err := e.checkAhead(stand, o.Seen)
+	oldest, err := e.compare(stand, o)
 	if err != nil {
 		return Result{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,6 +206,28 @@ func TestAhead(t *testing.T) {
 	e.Outbox += "-lost"
 	if _, err := e.Run(t.Context(), exporter.Options{Seen: 1}); !errors.Is(err, exporter.ErrAhead) {
 		t.Fatalf("want ErrAhead: %v", err)
+	}
+}
+
+// TestLostOutbox: without the outbox and without a look at the drop nobody can
+// say whether a number was given out before.
+func TestLostOutbox(t *testing.T) {
+	e, db := newExporter(t)
+	if _, err := e.Run(t.Context(), exporter.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	change(db, "INSERT INTO article VALUES('C',3)")
+	e.Outbox += "-lost"
+	if _, err := e.Run(t.Context(), exporter.Options{}); !errors.Is(err, exporter.ErrLost) {
+		t.Fatalf("want ErrLost: %v", err)
+	}
+	r, err := e.Run(t.Context(), exporter.Options{Seen: 1, Oldest: 1})
+	if err != nil || r.Position.Sequence != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	head, err := os.ReadFile(filepath.Join(e.Outbox, manifest.HeadName))
+	if err != nil || !strings.Contains(string(head), `"oldest": 1,`) {
+		t.Errorf("the head does not name batch 1, which is on the drop: %s, %v", head, err)
 	}
 }
 

@@ -39,22 +39,31 @@ func (e *Exporter) numbers() (oldest, newest int64, err error) {
 	return oldest, newest, nil
 }
 
-// checkAhead compares the newest number in the outbox, and the one seen on
-// the drop, with the database's, and returns the oldest number in the outbox.
+// compare holds the newest number in the outbox, and the one seen on the drop,
+// against the database's, and returns the oldest number that is still there.
 // A database restored from an old backup would otherwise give a number out a
-// second time.
-func (e *Exporter) checkAhead(stand manifest.Stand, seen int64) (oldest int64, err error) {
+// second time. Where neither place shows the newest batch that the database
+// knows, nothing can be said about that, and nothing is sealed.
+func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err error) {
 	oldest, newest, err := e.numbers()
 	if err != nil {
 		return 0, err
 	}
 	where := e.Outbox
-	if seen > newest {
-		newest, where = seen, "the drop"
+	if o.Seen > newest {
+		newest, where = o.Seen, "the drop"
 	}
-	if newest > stand.Last.Sequence {
+	last := stand.Last.Sequence
+	switch {
+	case newest > last:
 		return 0, fmt.Errorf("%s: %w: %s holds batch %d, the database knows only of %d, as after the restore of a backup; nothing was sealed; %s",
-			e.Stream, ErrAhead, where, newest, stand.Last.Sequence, epochHint)
+			e.Stream, ErrAhead, where, newest, last, epochHint)
+	case newest < last && stand.Last.Digest != "":
+		return 0, fmt.Errorf("%s: %w: batch %d, the newest that the database knows, is neither in %s nor seen on the drop; nothing was sealed; bring the outbox back, or run again when the drop can be reached; if both are lost, %s",
+			e.Stream, ErrLost, last, e.Outbox, epochHint)
+	}
+	if oldest == 0 || o.Oldest > 0 && o.Oldest < oldest {
+		oldest = o.Oldest
 	}
 	return oldest, nil
 }

@@ -85,15 +85,33 @@ func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (dro
 	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{Progress: bar.copied, Log: a.log()})
 }
 
-// remoteHead reads and verifies the head of a stream on a drop: nil without an
-// error when there is none.
-func remoteHead(ctx context.Context, d drop.Drop, stream string, trust *keys.Trust) (*importer.Head, error) {
-	doc, sig, err := drop.ReadPair(ctx, d, stream+"/HEAD.json")
+// A remote is the head of a stream on a drop: the verified statement, and the
+// files it came from.
+type remote struct {
+	head     *importer.Head // nil: there is none
+	doc, sig []byte
+}
+
+func headName(stream string) string { return stream + "/HEAD.json" }
+
+// remoteHead reads and verifies the head of a stream on a drop. None there is
+// no error.
+func remoteHead(ctx context.Context, d drop.Drop, stream string, trust *keys.Trust) (remote, error) {
+	doc, sig, err := drop.ReadPair(ctx, d, headName(stream))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return remote{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return remote{}, err
 	}
-	return importer.OpenHead(stream, doc, sig, trust)
+	h, err := importer.OpenHead(stream, doc, sig, trust)
+	if err != nil {
+		return remote{}, err
+	}
+	return remote{h, doc, sig}, nil
+}
+
+// keep puts the head's files into an inbox.
+func (r remote) keep(ctx context.Context, inbox drop.Drop, stream string) error {
+	return errors.Join(inbox.Replace(ctx, headName(stream)+".sig", r.sig), inbox.Replace(ctx, headName(stream), r.doc))
 }

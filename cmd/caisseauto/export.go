@@ -162,12 +162,15 @@ func (j *exportJob) look(ctx context.Context, stream string, o *exporter.Options
 	}
 	for _, f := range l.Files {
 		if n, ok := drop.Sequence(f.Name); ok {
+			if o.Oldest == 0 { // they are sorted
+				o.Oldest = n
+			}
 			o.Seen = max(o.Seen, n)
 		}
 	}
-	if h, err := remoteHead(ctx, j.drop, stream, j.trust); err == nil && h != nil {
-		o.Issue = h.Issue
-		o.Seen = max(o.Seen, h.Sequence)
+	if r, err := remoteHead(ctx, j.drop, stream, j.trust); err == nil && r.head != nil {
+		o.Issue = r.head.Issue
+		o.Seen = max(o.Seen, r.head.Sequence)
 	}
 	return nil
 }

@@ -108,13 +108,22 @@ func (t *till) fetch(ctx context.Context) (drop.Report, error) {
 	if err != nil {
 		return drop.Report{}, err
 	}
-	from := pos.Sequence + 1
-	head, err := remoteHead(ctx, d, t.stream, t.trust)
+	r, err := remoteHead(ctx, d, t.stream, t.trust)
 	if err != nil && !errors.Is(err, importer.ErrRefused) {
 		return drop.Report{}, err
 	}
-	if err == nil && head != nil && pos.IsZero() {
-		from = max(from, head.Baseline)
+	from := pos.Sequence + 1
+	switch {
+	case r.head == nil:
+	case r.head.Position() == pos: // nothing new: no listing
+		inbox, err := openLocal(t.cfg.Paths.Inbox, true)
+		if err != nil {
+			return drop.Report{}, err
+		}
+		defer inbox.Close()
+		return drop.Report{Head: true}, r.keep(ctx, inbox, t.stream)
+	case pos.IsZero():
+		from = r.head.Baseline
 	}
 	return t.mirror(ctx, d, drop.MirrorOptions{From: from})
 }
