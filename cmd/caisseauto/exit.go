@@ -13,6 +13,7 @@ import (
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
 	"caisseauto/internal/sqlite"
+	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
 )
@@ -52,7 +53,8 @@ func exitCode(err error) int {
 	var usage *usageError
 	var conf *config.Error
 	switch {
-	case errors.As(err, &usage), errors.As(err, &conf), errors.Is(err, sqlite.ErrNotInstalled), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage), errors.As(err, &conf), strings.HasPrefix(err.Error(), "unknown command"),
+		errors.Is(err, sqlite.ErrNotInstalled), sqlite3.IsCannotOpen(err):
 		return exitUsage
 	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost),
 		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent):

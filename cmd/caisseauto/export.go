@@ -59,7 +59,7 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 	if err != nil {
 		return err
 	}
-	trust, err := keys.LoadTrust(cfg.Trust.AllowedSigners)
+	trust, err := trustOf(&cfg.Common)
 	if err != nil {
 		return err
 	}

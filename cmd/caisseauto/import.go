@@ -53,7 +53,7 @@ func (a *app) openTill() (*till, error) {
 	if err != nil {
 		return nil, err
 	}
-	trust, err := keys.LoadTrust(cfg.Trust.AllowedSigners)
+	trust, err := trustOf(&cfg.Common)
 	if err != nil {
 		return nil, err
 	}
@@ -198,8 +198,10 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	i.Progress = bar.show
 	r, err := i.Run(ctx)
 	bar.close()
-	if perr := t.print(r); err == nil {
-		err = perr
+	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
+		if perr := t.print(r); err == nil {
+			err = perr
+		}
 	}
 	if err == nil && fetchErr != nil {
 		return fmt.Errorf("what the inbox held is applied, but nothing could be fetched: %w", fetchErr)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +29,7 @@ func (a *app) root() *cobra.Command {
 		Long: `caisseauto carries reference data from a server's database to autonomous tills
 as signed, numbered archives in plain folders, and applies each in one
 transaction. First look: caisseauto demo`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -48,6 +50,15 @@ transaction. First look: caisseauto demo`,
 		usageArgs(c)
 	}
 	return root
+}
+
+// version is what the Go command recorded when it built the program.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }
 
 // usageArgs makes surplus arguments a usage error, for c and what is below it.

@@ -45,6 +45,19 @@ func (a *app) dossiers(cfg *config.Server) ([]config.Dossier, error) {
 	return []config.Dossier{*d}, nil
 }
 
+// trustOf loads the allowed_signers of a configuration. Without one nobody is
+// trusted; one that cannot be read is a fault of the configuration.
+func trustOf(c *config.Common) (*keys.Trust, error) {
+	trust, err := keys.LoadTrust(c.Trust.AllowedSigners)
+	switch {
+	case err == nil, errors.Is(err, keys.ErrPermission):
+		return trust, err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %w", keys.ErrPermission, err)
+	}
+	return nil, &usageError{err}
+}
+
 // signerOf loads the signing key of a configuration.
 func signerOf(c *config.Common) (keys.Signer, error) {
 	if err := c.NeedSigning(); err != nil {
