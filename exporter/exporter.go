@@ -33,8 +33,9 @@ type Source interface {
 	// Advance moves the cursor where there was nothing to seal.
 	Advance(ctx context.Context, stream, cursor string) error
 	// NewEpoch records an operator's decision: the next batch is a baseline
-	// of a new epoch, numbered above seen and above the source's own record.
-	NewEpoch(ctx context.Context, stream string, seen int64, reason string) error
+	// of a new epoch; epoch and number are above those of seen and above the
+	// source's own record. Seen needs no digest.
+	NewEpoch(ctx context.Context, stream string, seen manifest.Position, reason string) error
 }
 
 // A Signer signs in the name of one key; keys.Load returns one.
@@ -81,6 +82,8 @@ type Options struct {
 	// known: it uncovers a database restored from an old backup even where
 	// the outbox went with it.
 	Seen int64
+	// SeenEpoch is the epoch of the newest head known to be on the drop.
+	SeenEpoch int64
 	// Oldest is the lowest number on the drop, 0 when that is not known.
 	Oldest int64
 	// Issue is the counter of the newest head known to be on the drop.

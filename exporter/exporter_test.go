@@ -231,6 +231,37 @@ func TestLostOutbox(t *testing.T) {
 	}
 }
 
+// TestNewEpochOfAnEmptyDatabase: a database that was made anew knows neither
+// the numbers nor the epochs that were given out before.
+func TestNewEpochOfAnEmptyDatabase(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lost bool // the outbox too: only the drop tells
+		o    exporter.Options
+	}{
+		{"by the outbox", false, exporter.Options{NewEpoch: "made anew"}},
+		{"by the drop", true, exporter.Options{NewEpoch: "made anew", Seen: 2, SeenEpoch: 2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, _ := newExporter(t)
+			for _, o := range []exporter.Options{{}, {NewEpoch: "a first disaster"}} {
+				if _, err := e.Run(t.Context(), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fresh, _ := newExporter(t)
+			e.Source = fresh.Source
+			if c.lost {
+				e.Outbox += "-lost"
+			}
+			r, err := e.Run(t.Context(), c.o)
+			if err != nil || r.Position.Epoch != 3 || r.Position.Sequence != 3 {
+				t.Errorf("%+v, %v; want batch 3 of epoch 3", r.Position, err)
+			}
+		})
+	}
+}
+
 // TestOneAtATime: a second export of the stream is told so.
 func TestOneAtATime(t *testing.T) {
 	e, _ := newExporter(t)

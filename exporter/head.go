@@ -68,14 +68,19 @@ func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err e
 	return oldest, nil
 }
 
-// beginEpoch records the operator's decision, above every number that was
-// ever seen.
+// beginEpoch records the operator's decision, above every number and every
+// epoch that was ever seen: the database may have been made anew, empty.
 func (e *Exporter) beginEpoch(ctx context.Context, o Options) error {
 	_, newest, err := e.numbers()
 	if err != nil {
 		return err
 	}
-	return e.Source.NewEpoch(ctx, e.Stream, max(newest, o.Seen), o.NewEpoch)
+	head, err := e.lastHead()
+	if err != nil {
+		return err
+	}
+	seen := manifest.Position{Epoch: max(head.Epoch, o.SeenEpoch), Sequence: max(newest, o.Seen)}
+	return e.Source.NewEpoch(ctx, e.Stream, seen, o.NewEpoch)
 }
 
 // reread verifies the batch in the outbox as a reader would, from the disk,
@@ -115,7 +120,7 @@ func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) erro
 	if life == 0 {
 		life = defaultHeadLife
 	}
-	previous, err := e.lastIssue()
+	previous, err := e.lastHead()
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) erro
 		Format: manifest.HeadFormat, Stream: e.Stream,
 		Epoch: stand.Last.Epoch, Sequence: stand.Last.Sequence, Digest: stand.Last.Digest,
 		Baseline: stand.Baseline, Oldest: oldest,
-		Issue: max(previous, seenIssue) + 1, Issued: now, Expires: now.Add(life),
+		Issue: max(previous.Issue, seenIssue) + 1, Issued: now, Expires: now.Add(life),
 	}
 	doc, sig, err := manifest.SealHead(h, e.Signer)
 	if err != nil {
@@ -136,23 +141,19 @@ func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) erro
 	return durable.WriteFile(filepath.Join(e.Outbox, manifest.HeadName), doc, 0o644)
 }
 
-// lastIssue returns the counter of the head in the outbox, 0 when there is
-// none.
-func (e *Exporter) lastIssue() (int64, error) {
+// lastHead returns the counter and the epoch of the head in the outbox, zeros
+// when there is none. Only these are wanted, and from our own folder: a head
+// whose signature a crash left behind still tells which were used.
+func (e *Exporter) lastHead() (h struct{ Issue, Epoch int64 }, err error) {
 	doc, err := os.ReadFile(filepath.Join(e.Outbox, manifest.HeadName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return h, nil
 	}
 	if err != nil {
-		return 0, err
+		return h, err
 	}
-	// Only the counter is wanted, and from our own folder: a head whose
-	// signature a crash left behind still tells which number was used.
-	var h struct {
-		Issue int64 `json:"issue"`
+	if json.Unmarshal(doc, &h) != nil || h.Issue < 0 || h.Epoch < 0 {
+		h.Issue, h.Epoch = 0, 0
 	}
-	if json.Unmarshal(doc, &h) != nil || h.Issue < 0 {
-		return 0, nil
-	}
-	return h.Issue, nil
+	return h, nil
 }

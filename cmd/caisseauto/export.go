@@ -169,7 +169,7 @@ func (j *exportJob) look(ctx context.Context, stream string, o *exporter.Options
 		}
 	}
 	if r, err := remoteHead(ctx, j.drop, stream, j.trust); err == nil && r.head != nil {
-		o.Issue = r.head.Issue
+		o.Issue, o.SeenEpoch = r.head.Issue, r.head.Epoch
 		o.Seen = max(o.Seen, r.head.Sequence)
 	}
 	return nil

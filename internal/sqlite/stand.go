@@ -155,19 +155,19 @@ func (s *Source) Advance(ctx context.Context, stream, cursor string) error {
 }
 
 // NewEpoch records an operator's decision after a disaster, with its reason:
-// the next batch is a baseline of a new epoch, and its number is higher than
-// seen and than any that this database has given.
-func (s *Source) NewEpoch(ctx context.Context, stream string, seen int64, reason string) error {
+// the next batch is a baseline of a new epoch, and its epoch and number are
+// higher than those of seen and than any that this database has given.
+func (s *Source) NewEpoch(ctx context.Context, stream string, seen manifest.Position, reason string) error {
 	return s.write(ctx, func(db *sqlite3.Conn) error {
 		st, _, err := stand(db, stream)
 		if err != nil {
 			return err
 		}
-		sequence := max(st.Last.Sequence, seen)
+		sequence := max(st.Last.Sequence, seen.Sequence)
 		if st.Pending != nil { // it may have been signed
 			sequence = max(sequence, st.Pending.Sequence)
 		}
-		epoch := max(st.Last.Epoch, 1) + 1
+		epoch := max(st.Last.Epoch, seen.Epoch, 1) + 1
 		err = changeOne(db, stream, `UPDATE caisseauto_stream SET epoch=?2, sequence=?3, digest='', baseline=0,
 			pending_epoch=NULL, pending_sequence=NULL, pending_digest=NULL, pending_kind=NULL, pending_cursor=NULL
 			WHERE stream=?1`, epoch, sequence)

@@ -77,10 +77,10 @@ func TestStand(t *testing.T) {
 	db.do("UPDATE t SET v=2")
 	p2 := srcPending(1, 2, "d2", read())
 	ok(s.Reserve(ctx, s.name, p2))
-	ok(s.NewEpoch(ctx, s.name, 1, "the drop's disk was replaced")) // with a batch pending, whose number may be signed
+	ok(s.NewEpoch(ctx, s.name, manifest.Position{Sequence: 1}, "the drop's disk was replaced")) // with a batch pending, whose number may be signed
 	stands(manifest.Stand{Last: manifest.Position{Epoch: 2, Sequence: 2}})
 	fails(s.Publish(ctx, s.name, p2), "is not the one")
-	ok(s.NewEpoch(ctx, s.name, 40, "restored from the backup of Monday"))
+	ok(s.NewEpoch(ctx, s.name, manifest.Position{Sequence: 40}, "restored from the backup of Monday"))
 	stands(manifest.Stand{Last: manifest.Position{Epoch: 3, Sequence: 40}})
 	if n := db.text("SELECT count(*) FROM caisseauto_event WHERE stream='A/down' AND what LIKE '%the drop''s disk%'"); n != "1" {
 		t.Error("the reason is not kept")
