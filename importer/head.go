@@ -79,11 +79,7 @@ func (i *Importer) openHead() (*manifest.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := manifest.OpenHead(manifest.HeadName, doc, sig, i.Trust)
-	if err != nil {
-		return nil, err
-	}
-	return h, h.Expect(manifest.HeadName, i.Stream)
+	return OpenHead(i.Stream, doc, sig, i.Trust)
 }
 
 // fresh refuses to call a stream current whose newest head has expired: it

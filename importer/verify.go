@@ -2,6 +2,7 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,11 +72,28 @@ func (v *verified) check(ctx context.Context, progress func(int64)) error {
 	}
 }
 
-// rows opens the rows from the start of the file, decoded ahead of the caller
-// in a goroutine of their own, and held against the manifest on the way.
-func (v *verified) rows(ctx context.Context, progress func(int64)) *change.Pipe {
+// A reading is the rows of a batch, decoded ahead of the caller in a goroutine
+// of their own.
+type reading struct {
+	*change.Pipe
+	src *memberRows
+}
+
+// rows opens the rows from the start of the file, held against the manifest on
+// the way. The caller closes what it gets.
+func (v *verified) rows(ctx context.Context, progress func(int64)) *reading {
 	src := &memberRows{v: v, progress: progress}
-	return change.NewPipe(ctx, readAhead, src.fill)
+	return &reading{change.NewPipe(ctx, readAhead, src.fill), src}
+}
+
+// Close ends the goroutine, and then the decompression under it, which an end
+// before the last row would leave waiting.
+func (r *reading) Close() error {
+	err := r.Pipe.Close()
+	if r.src.archive != nil {
+		err = errors.Join(err, r.src.archive.Close())
+	}
+	return err
 }
 
 // readAhead is how many blocks of rows are decoded ahead: some thousand rows,
