@@ -147,6 +147,7 @@ func TestLoadTill(t *testing.T) {
 		Identity: Identity{Number: "017", DefaultUser: "CAISSE017", ServiceUser: "SYNC", Registry: &Registry{Table: "caisse", Key: "numero"}},
 		Users: &Users{Table: "utilisateur", Key: "code",
 			Attachment: &Attachment{Table: "utilisateur_caisse", User: "utilisateur", Till: "caisse"}},
+		Sync: Sync{MaxBackoff: Duration{5 * time.Minute}},
 	}
 	if diff := cmp.Diff(want, got, parsed); diff != "" {
 		t.Error(diff)

@@ -15,6 +15,7 @@ func FuzzServer(f *testing.F) {
 	for _, r := range refusedServers {
 		f.Add([]byte(strings.Replace(serverDoc, r.old, r.new, 1)))
 	}
+	f.Add([]byte(upDoc))
 	f.Add([]byte("dossier = [{code = \"A\", table = [{name = \"t\"}]}]\ndatabase = {dsn = \"x\"}\n"))
 	f.Add([]byte("[dossier]\n[[dossier]]\n"))
 	f.Add([]byte("a.\"b]\".c = 1\n[[a.b]]\n"))
@@ -40,6 +41,7 @@ func FuzzServer(f *testing.F) {
 
 func FuzzTill(f *testing.F) {
 	f.Add([]byte(tillDoc))
+	f.Add([]byte(tillDoc + "[jet]\ntable = \"jet\"\n[jet.codes]\npurge = \"\"\n[sync]\nmax_backoff = \"5m\"\n"))
 	for _, r := range refusedTills {
 		f.Add([]byte(strings.Replace(tillDoc, r.old, r.new, 1)))
 	}

@@ -63,6 +63,7 @@ func (c *checker) dossiers(ds []Dossier, driver string) {
 			}
 			tables[t.Name] = t.Name
 		}
+		c.parents(ds[i].Tables, entry("dossier", i), driver)
 	}
 }
 
@@ -95,6 +96,7 @@ func (c *checker) table(t *Table, at string) {
 			c.fail(at+".exclude", "take it out of one of the two", "%q is the dossier column, which must travel", col)
 		}
 	}
+	c.upload(t, at)
 }
 
 // processDossiers fills in the only dossier where a process names none, and

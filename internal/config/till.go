@@ -21,6 +21,8 @@ func parseTill(file, abs string, data []byte) (*Till, error) {
 	}
 	c.identity(t)
 	c.users(t)
+	c.jet(t.JET)
+	c.sync(&t.Sync)
 	c.processes(t.Processes, []string{ActionImport, ActionSync, ActionUpdate}, []string{ActionExport, ActionCollect}, "till")
 	for i := range t.Processes {
 		p := &t.Processes[i]

@@ -48,6 +48,8 @@ type Till struct {
 	Common
 	Identity Identity `toml:"till"`
 	Users    *Users   `toml:"users"` // nil: no user is filtered
+	JET      *JET     `toml:"jet"`   // nil: no technical event is written
+	Sync     Sync     `toml:"sync"`
 }
 
 // A Database says where the rows are.
@@ -104,7 +106,16 @@ type Table struct {
 	Exclude       []string `toml:"exclude"`        // columns that never leave
 	Capture       string   `toml:"capture"`        // key (default), columns
 	Conflict      string   `toml:"conflict"`       // direction both only; newest by default
-	Append        bool     `toml:"append"`         // rows are only ever added: tickets, JET
+	Append        bool     `toml:"append"`         // rows are only ever added: tickets, JET; without it the till's row replaces the server's
+
+	// Of tables that go up or both ways. What is empty is found in the
+	// database's schema where it can be.
+	TillColumn    string   `toml:"till_column"`    // holds the number of the till that the row belongs to
+	NumberColumn  string   `toml:"number_column"`  // counts without gaps for each till; with Append only
+	Totals        []string `toml:"totals"`         // columns whose sums are control totals
+	Parent        string   `toml:"parent"`         // table of the row that this one is a part of: a ticket's line has the ticket
+	ParentColumns []string `toml:"parent_columns"` // columns here that hold the parent's key, in its order
+	VersionColumn string   `toml:"version_column"` // the larger wins with conflict = "newest"
 }
 
 // Serve is the embedded SFTP server.
@@ -138,6 +149,39 @@ type Identity struct {
 type Registry struct {
 	Table string `toml:"table"`
 	Key   string `toml:"key"`
+}
+
+// JET is the table in which a till remembers technical events (journal des
+// événements techniques), and what the program writes there itself.
+type JET struct {
+	Table string `toml:"table"`
+	// The table's columns.
+	Dossier string   `toml:"dossier"`
+	Till    string   `toml:"till"`
+	Number  string   `toml:"number"` // counts without gaps for each till
+	Time    string   `toml:"time"`
+	Code    string   `toml:"code"`
+	User    string   `toml:"user"`
+	Text    string   `toml:"text"`
+	Data    string   `toml:"data"`
+	Codes   JETCodes `toml:"codes"`
+}
+
+// JETCodes are the codes of the events that the program writes. The codes of
+// the norm are not public, hence these are words to be replaced. An event
+// whose code is empty is not written.
+type JETCodes struct {
+	Offline string `toml:"offline"` // the drop cannot be reached any more
+	Online  string `toml:"online"`  // and can again
+	Load    string `toml:"load"`    // the whole reference data was loaded
+	Purge   string `toml:"purge"`   // rows left the outbox, covered by a receipt
+	Refused string `toml:"refused"` // a batch or receipt was refused
+	Update  string `toml:"update"`  // the software was updated
+}
+
+// Sync is how "sync" stays in the background.
+type Sync struct {
+	MaxBackoff Duration `toml:"max_backoff"` // the longest wait between two tries without a network; 5m by default
 }
 
 // Users says which accounts a till keeps: by Attachment or by TillColumn,

@@ -21,7 +21,10 @@ func TestWriteServer(t *testing.T) {
 	first.Drop.URL = "file:" + first.Drop.Folder // the second file is in another folder
 	first.Processes[0].Jitter = Duration{90 * time.Second}
 	first.Dossiers[0].Tables = append(first.Dossiers[0].Tables,
-		Table{Name: `l"été \ 'noël'`, Direction: "up", Append: true, Capture: "key"})
+		Table{Name: `l"été \ 'noël'`, Direction: "up", Append: true, Capture: "key", TillColumn: "caisse", NumberColumn: `"n°"`,
+			Totals: []string{"ttc", `a\b`}},
+		Table{Name: "ligne", Direction: "up", Append: true, Capture: "key", Parent: `l"été \ 'noël'`, ParentColumns: []string{"caisse", "n°"}},
+		Table{Name: "carte", Direction: "both", Capture: "key", Conflict: "newest", VersionColumn: "modifié_le"})
 	path := filepath.Join(t.TempDir(), "server.toml")
 	if err := WriteServer(path, first); err != nil {
 		t.Fatal(err)
@@ -43,6 +46,9 @@ func TestWriteTill(t *testing.T) {
 	}
 	first.Drop = Drop{URL: "sftp://till-017@drop.example.com/", HostKey: PublicKeys{keyA, keyB}, Key: `C:\keys\till`}
 	first.Signing.Principal = "till-017@acme"
+	first.Sync.MaxBackoff.Duration = 90 * time.Second
+	first.JET = DefaultJET()
+	first.JET.Table, first.JET.Data, first.JET.Codes.Purge, first.JET.Codes.Load = `journal "technique"`, `d\n`, "", "80"
 	path := filepath.Join(t.TempDir(), "till.toml")
 	if err := WriteTill(path, first); err != nil {
 		t.Fatal(err)
@@ -82,6 +88,23 @@ func TestWriteLeast(t *testing.T) {
 	}
 	if _, err := LoadTill(till); err != nil {
 		t.Error(err)
+	}
+}
+
+// A journal of which only the table is known gets the defaults.
+func TestWriteLeastJET(t *testing.T) {
+	for _, j := range []*JET{{}, {Table: "jet"}, {Till: "caisse"}, DefaultJET()} {
+		path := filepath.Join(t.TempDir(), "till.toml")
+		if err := WriteTill(path, &Till{Identity: Identity{Number: "017", Dossier: "ACME"}, JET: j}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadTill(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(DefaultJET(), got.JET); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

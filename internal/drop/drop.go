@@ -51,6 +51,11 @@ type Feed func(ctx context.Context, offset int64, w io.Writer) error
 type Drop interface {
 	// List lists the folder dir. A folder that does not exist lists empty.
 	List(ctx context.Context, dir string) (Listing, error)
+	// Tills lists the numbers of the tills that have a folder of their own
+	// below the dossier's, sorted: what the one who collects reads. Links and
+	// names that are no numbers are passed over. A dossier without tills
+	// lists none.
+	Tills(ctx context.Context, dossier string) ([]string, error)
 	// Stat returns the size of the file name, or fs.ErrNotExist.
 	Stat(ctx context.Context, name string) (int64, error)
 	// Get copies the file from offset to its end into w. It fails when fewer

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"caisseauto/internal/durable"
@@ -97,60 +96,6 @@ func (l *Local) folder(dir string) error {
 		}
 	}
 	return nil
-}
-
-// List implements [Drop].
-func (l *Local) List(ctx context.Context, dir string) (Listing, error) {
-	if err := CheckDir(dir); err != nil {
-		return Listing{}, err
-	}
-	if err := ctx.Err(); err != nil {
-		return Listing{}, err
-	}
-	err := l.folder(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Listing{}, nil
-	}
-	if err != nil {
-		return Listing{}, l.fail("list", dir, err)
-	}
-	d, err := l.root.OpenFile(dir, os.O_RDONLY|openNonblock, 0)
-	if err != nil {
-		return Listing{}, l.fail("list", dir, err)
-	}
-	defer d.Close()
-	list, err := readFolder(ctx, d, dir)
-	return list, l.fail("list", dir, err)
-}
-
-// readFolder reads the names in chunks, so that a folder with millions of
-// them costs no more than MaxEntries.
-func readFolder(ctx context.Context, d *os.File, dir string) (Listing, error) {
-	var list Listing
-	for seen := 0; ; {
-		entries, err := d.ReadDir(512)
-		if seen += len(entries); seen > MaxEntries {
-			return Listing{}, fmt.Errorf("more than %d: %w; move away what does not belong there", MaxEntries, ErrTooMany)
-		}
-		for _, e := range entries {
-			if !e.Type().IsRegular() || !ValidPath(dir+"/"+e.Name()) {
-				list.Ignored++
-			} else if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
-				list.Files = append(list.Files, File{e.Name(), fi.Size()})
-			} // else it went away since
-		}
-		if ctx.Err() != nil {
-			return Listing{}, ctx.Err()
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return Listing{}, err
-		}
-	}
-	slices.SortFunc(list.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
 }
 
 // Stat implements [Drop]. Something that is no regular file is ErrConflict.

@@ -36,6 +36,7 @@ var (
 	receiptPattern = regexp.MustCompile(`^` + word + `\.json(\.sig)?$`)
 	trustPattern   = regexp.MustCompile(`^[0-9]{10}\.trust\.json(\.sig)?$`)
 	streamPattern  = regexp.MustCompile(`^` + word + `/(down|up/` + word + `|packages)$`)
+	wordPattern    = regexp.MustCompile(`^` + word + `$`)
 	otherPattern   = regexp.MustCompile(`^` + word + `/(receipts|trust)$`)
 )
 
@@ -142,6 +143,18 @@ func CheckDir(dir string) error {
 	}
 	return nil
 }
+
+// CheckDossier returns an error that wraps fs.ErrInvalid unless code can be
+// the name of a dossier's folder.
+func CheckDossier(code string) error {
+	if !wordPattern.MatchString(code) {
+		return fmt.Errorf("%q is not the code of a dossier: %w", code, fs.ErrInvalid)
+	}
+	return nil
+}
+
+// ValidTill reports whether base can be the name of a till's folder.
+func ValidTill(base string) bool { return wordPattern.MatchString(base) }
 
 // maxSize returns the size limit of the small files by their names.
 func maxSize(name string) int64 {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,7 +255,7 @@ func TestExchangeNamesEveryTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, x := range Exchange() {
 		seen[x.Name] = true
-		for _, col := range append([]string{x.DossierColumn}, x.Exclude...) {
+		for _, col := range slices.Concat([]string{x.DossierColumn, x.TillColumn, x.NumberColumn, x.VersionColumn}, x.Exclude, x.Totals, x.ParentColumns) {
 			if col != "" && number(t, conn, "SELECT count(*) FROM pragma_table_xinfo(?) WHERE name = ?", x.Name, col) != 1 {
 				t.Errorf("%s has no column %s", x.Name, col)
 			}

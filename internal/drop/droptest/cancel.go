@@ -15,6 +15,8 @@ func testCancelled(t *testing.T, s *suite) {
 	cancel()
 	_, err := s.Drop.List(ctx, Dir)
 	want(t, "List", err, context.Canceled)
+	_, err = s.Drop.Tills(ctx, "ACME")
+	want(t, "Tills", err, context.Canceled)
 	_, err = s.Drop.Stat(ctx, archive)
 	want(t, "Stat", err, context.Canceled)
 	want(t, "Get", s.Drop.Get(ctx, archive, 0, new(bytes.Buffer)), context.Canceled)

@@ -27,7 +27,8 @@ type Fixture struct {
 	// strange files and looks at what arrived: Raw/ACME/up/017/….
 	Raw string
 
-	// Jailed: only files below Dir may be written through Drop.
+	// Jailed: only files below Dir may be written through Drop, and no other
+	// till's folder is seen.
 	Jailed bool
 	// NoResume: an interrupted Put starts again from the first byte.
 	NoResume bool
@@ -64,6 +65,9 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"ListHostileNames", testListHostileNames},
 		{"ListMany", testListMany},
 		{"ListTooMany", testListTooMany},
+		{"Tills", testTills},
+		{"TillsHostileNames", testTillsHostileNames},
+		{"TillsFolderIsNoFolder", testTillsFolderIsNoFolder},
 		{"RefusedNames", testRefusedNames},
 		{"NotAFile", testNotAFile},
 		{"FolderIsNoFolder", testFolderIsNoFolder},

@@ -138,6 +138,10 @@ func testRefusedNames(t *testing.T, s *suite) {
 		_, err := s.Drop.List(t.Context(), dir)
 		refused(t, "List", dir, err)
 	}
+	for _, code := range []string{"", ".", "..", "/", "ACME/", "ACME/up", "../ACME", "AC ME", "ACME\x00", `ACME\up`, "\u00c9", strings.Repeat("A", 33)} {
+		_, err := s.Drop.Tills(t.Context(), code)
+		refused(t, "Tills", code, err)
+	}
 	s.holds(t, "ACME/keep/0000000001.tar.zst", []byte("keep"))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sort"
 
 	"caisseauto/internal/drop"
@@ -21,7 +22,31 @@ func (c *Client) List(ctx context.Context, dir string) (drop.Listing, error) {
 	if err != nil {
 		return drop.Listing{}, err
 	}
-	var entries []os.FileInfo
+	entries, err := c.readFolder(ctx, dir, p)
+	return sift(dir, entries), err
+}
+
+// Tills lists the numbers of the tills that have a folder; see drop.Drop. A
+// user that is confined to one till's folder sees that one only.
+func (c *Client) Tills(ctx context.Context, dossier string) ([]string, error) {
+	if err := drop.CheckDossier(dossier); err != nil {
+		return nil, err
+	}
+	dir := dossier + "/up"
+	entries, err := c.readFolder(ctx, dir, c.join(dir))
+	var tills []string
+	for _, e := range entries {
+		if e.IsDir() && drop.ValidTill(e.Name()) {
+			tills = append(tills, e.Name())
+		}
+	}
+	slices.Sort(tills)
+	return slices.Compact(tills), err
+}
+
+// readFolder reads the folder dir, which is p on the server; one that does
+// not exist is empty.
+func (c *Client) readFolder(ctx context.Context, dir, p string) (entries []os.FileInfo, err error) {
 	b := c.metadata()
 	b.rate = c.cfg.Timeouts.MinRate // 100,000 names are 14 MB
 	err = c.do(ctx, b, func() (err error) {
@@ -33,12 +58,12 @@ func (c *Client) List(ctx context.Context, dir string) (drop.Listing, error) {
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return drop.Listing{}, nil
+		return nil, nil
 	}
 	if err != nil {
-		return drop.Listing{}, c.explain("list", dir, err)
+		return nil, c.explain("list", dir, err)
 	}
-	return sift(dir, entries), nil
+	return entries, nil
 }
 
 // sift keeps what belongs to the format. A name that comes twice is kept
