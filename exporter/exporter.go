@@ -64,6 +64,9 @@ type Exporter struct {
 	Trust *manifest.Trust
 	// HeadLife is the time after which readers call a head stale; 0 is 24 h.
 	HeadLife time.Duration
+	// Till is asked, for the head of a stream up, what the till says of
+	// itself, after the batch was sealed; nil for other streams.
+	Till func(ctx context.Context) (*manifest.TillState, error)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Progress is told the rows read so far; nil: nobody is.
@@ -82,8 +85,9 @@ type Options struct {
 	// known: it uncovers a database restored from an old backup even where
 	// the outbox went with it.
 	Seen int64
-	// SeenEpoch is the epoch of the newest head known to be on the drop.
-	SeenEpoch int64
+	// SeenHead is the place that the newest head on the drop names; the zero
+	// Position when that is not known.
+	SeenHead manifest.Position
 	// Oldest is the lowest number on the drop, 0 when that is not known.
 	Oldest int64
 	// Issue is the counter of the newest head known to be on the drop.
@@ -116,7 +120,7 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 	}
 	unlock, err := durable.Lock(filepath.Join(e.Outbox, ".lock"))
 	if err != nil {
-		return Result{}, fmt.Errorf("another export of %s is running: %w", e.Stream, err)
+		return Result{}, fmt.Errorf("another %s of %s is running: %w", e.command(), e.Stream, err)
 	}
 	defer func() { _ = unlock() }() // the kernel lets go in any case
 
@@ -153,7 +157,7 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 	}
 	r.Position = stand.Last
 	if stand.Last.Digest != "" { // a new epoch without a batch has no head yet
-		err = e.renewHead(stand, oldest, o.Issue)
+		err = e.renewHead(ctx, stand, oldest, o.Issue)
 	}
 	r.Elapsed = time.Since(start)
 	return r, err
@@ -215,7 +219,7 @@ func (e *Exporter) publish(p manifest.Position) error {
 	}
 	if err != nil { // not staged: it must stand at its final place already
 		if _, serr := os.Stat(filepath.Join(e.Outbox, archive)); serr != nil {
-			return fmt.Errorf("%s: %w: neither staged nor in the outbox; %s", archive, ErrLost, epochHint)
+			return fmt.Errorf("%s: %w: neither staged nor in the outbox; %s", archive, ErrLost, e.epochHint())
 		}
 	}
 	if err := e.sign(doc, p.Sequence); err != nil {
@@ -255,15 +259,25 @@ func (e *Exporter) reserved(p manifest.Position) ([]byte, error) {
 		}
 		if manifest.Digest(doc) != p.Digest {
 			return nil, fmt.Errorf("%s: %w: its bytes are not those that the database recorded for number %d; nothing was published; %s",
-				filepath.Join(dir, name), ErrLost, p.Sequence, epochHint)
+				filepath.Join(dir, name), ErrLost, p.Sequence, e.epochHint())
 		}
 		return doc, nil
 	}
-	return nil, fmt.Errorf("%s: %w: the database recorded it, but neither the outbox nor its staging folder holds it; %s", name, ErrLost, epochHint)
+	return nil, fmt.Errorf("%s: %w: the database recorded it, but neither the outbox nor its staging folder holds it; %s", name, ErrLost, e.epochHint())
 }
 
 // epochHint ends the errors that only an operator can get out of.
-const epochHint = "an operator must begin a new epoch: caisseauto export --new-epoch --reason TEXT"
+func (e *Exporter) epochHint() string {
+	return fmt.Sprintf("an operator must begin a new epoch: caisseauto %s --new-epoch --reason TEXT", e.command())
+}
+
+// command is what a user runs for this stream.
+func (e *Exporter) command() string {
+	if manifest.IsUp(e.Stream) {
+		return "sync"
+	}
+	return "export"
+}
 
 func (e *Exporter) staging() string { return filepath.Join(e.Outbox, ".staging") }
 

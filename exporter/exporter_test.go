@@ -240,7 +240,7 @@ func TestNewEpochOfAnEmptyDatabase(t *testing.T) {
 		o    exporter.Options
 	}{
 		{"by the outbox", false, exporter.Options{NewEpoch: "made anew"}},
-		{"by the drop", true, exporter.Options{NewEpoch: "made anew", Seen: 2, SeenEpoch: 2}},
+		{"by the drop", true, exporter.Options{NewEpoch: "made anew", Seen: 2, SeenHead: manifest.Position{Epoch: 2}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, _ := newExporter(t)

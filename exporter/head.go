@@ -56,11 +56,14 @@ func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err e
 	last := stand.Last.Sequence
 	switch {
 	case newest > last:
-		return 0, fmt.Errorf("%s: %w: %s holds batch %d, the database knows only of %d, as after the restore of a backup; nothing was sealed; %s",
-			e.Stream, ErrAhead, where, newest, last, epochHint)
+		return 0, fmt.Errorf("%s: %w: %s holds batch %d, the database knows only of %d, as after the restore of a backup, or where a copy of this database runs elsewhere; nothing was sealed; make sure that no copy runs, then %s",
+			e.Stream, ErrAhead, where, newest, last, e.epochHint())
+	case o.SeenHead.Sequence == last && o.SeenHead.Epoch == stand.Last.Epoch && stand.Last.Digest != "" && o.SeenHead.Digest != stand.Last.Digest:
+		return 0, fmt.Errorf("%s: %w: the head on the drop names another batch %d (%s) than this database sealed (%s): a copy of this database runs elsewhere; nothing was sealed; stop the copy, then %s",
+			e.Stream, ErrAhead, last, o.SeenHead.Digest, stand.Last.Digest, e.epochHint())
 	case newest < last && stand.Last.Digest != "":
 		return 0, fmt.Errorf("%s: %w: batch %d, the newest that the database knows, is neither in %s nor seen on the drop; nothing was sealed; bring the outbox back, or run again when the drop can be reached; if both are lost, %s",
-			e.Stream, ErrLost, last, e.Outbox, epochHint)
+			e.Stream, ErrLost, last, e.Outbox, e.epochHint())
 	}
 	if oldest == 0 || o.Oldest > 0 && o.Oldest < oldest {
 		oldest = o.Oldest
@@ -79,7 +82,7 @@ func (e *Exporter) beginEpoch(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	seen := manifest.Position{Epoch: max(head.Epoch, o.SeenEpoch), Sequence: max(newest, o.Seen)}
+	seen := manifest.Position{Epoch: max(head.Epoch, o.SeenHead.Epoch), Sequence: max(newest, o.Seen)}
 	return e.Source.NewEpoch(ctx, e.Stream, seen, o.NewEpoch)
 }
 
@@ -94,7 +97,7 @@ func (e *Exporter) reread(p manifest.Position) error {
 	if err != nil {
 		return err
 	}
-	m, got, err := manifest.Open(manifest.FileName(p.Sequence, manifest.ManifestExt), doc, sig, e.Trust)
+	m, got, err := manifest.Open(manifest.FileName(p.Sequence, manifest.ManifestExt), e.Stream, doc, sig, e.Trust)
 	if err != nil {
 		return fmt.Errorf("the batch just sealed does not verify (is the key of [signing] in allowed_signers under its principal?): %w", err)
 	}
@@ -108,14 +111,14 @@ func (e *Exporter) reread(p manifest.Position) error {
 	defer f.Close()
 	want := archive.Sum{Size: m.Archive.Size, SHA256: m.Archive.SHA256, TarSize: m.Archive.TarSize}
 	if err := archive.Check(f, want); err != nil {
-		return fmt.Errorf("%s: %w: not what was sealed: %w; %s", f.Name(), ErrLost, err, epochHint)
+		return fmt.Errorf("%s: %w: not what was sealed: %w; %s", f.Name(), ErrLost, err, e.epochHint())
 	}
 	return nil
 }
 
 // renewHead signs and writes the statement of the newest batch. The
 // signature goes first; a reader that meets the two apart reads again.
-func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) error {
+func (e *Exporter) renewHead(ctx context.Context, stand manifest.Stand, oldest, seenIssue int64) error {
 	life := e.HeadLife
 	if life == 0 {
 		life = defaultHeadLife
@@ -131,6 +134,11 @@ func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) erro
 		Baseline: stand.Baseline, Oldest: oldest,
 		Issue: max(previous.Issue, seenIssue) + 1, Issued: now, Expires: now.Add(life),
 	}
+	if e.Till != nil {
+		if h.Till, err = e.Till(ctx); err != nil {
+			return err
+		}
+	}
 	doc, sig, err := manifest.SealHead(h, e.Signer)
 	if err != nil {
 		return err
@@ -139,6 +147,32 @@ func (e *Exporter) renewHead(stand manifest.Stand, oldest, seenIssue int64) erro
 		return err
 	}
 	return durable.WriteFile(filepath.Join(e.Outbox, manifest.HeadName), doc, 0o644)
+}
+
+// Testify renews the head without sealing anything, for a writer that must not
+// go on but can still say where it stands. It reports whether there was
+// anything to say: a writer that never sealed a batch has no head.
+func (e *Exporter) Testify(ctx context.Context, o Options) (bool, error) {
+	stand, err := e.Source.Stand(ctx, e.Stream)
+	if err != nil || stand.Last.Digest == "" {
+		return false, err
+	}
+	if err := durable.MkdirAll(e.Outbox, 0o755); err != nil {
+		return false, err
+	}
+	unlock, err := durable.Lock(filepath.Join(e.Outbox, ".lock"))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unlock() }()
+	oldest, _, err := e.numbers()
+	if err != nil {
+		return false, err
+	}
+	if oldest == 0 || oldest > stand.Last.Sequence {
+		oldest = stand.Last.Sequence
+	}
+	return true, e.renewHead(ctx, stand, oldest, o.Issue)
 }
 
 // lastHead returns the counter and the epoch of the head in the outbox, zeros

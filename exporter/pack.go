@@ -37,7 +37,7 @@ func (e *Exporter) pack(ctx context.Context, stand manifest.Stand, full bool) (*
 	if err != nil {
 		return nil, err
 	}
-	if extract.Kind == manifest.Delta && len(extract.Tables) == 0 {
+	if extract.Kind == manifest.Delta && len(extract.Tables) == 0 && len(extract.Uploads) == 0 {
 		return nil, errors.Join(e.Source.Advance(ctx, e.Stream, extract.Cursor), os.RemoveAll(e.staging()))
 	}
 	m := e.describe(stand, name, p, extract)
@@ -61,6 +61,8 @@ func (e *Exporter) describe(stand manifest.Stand, name string, p *packer, x mani
 		Kind: x.Kind, Created: e.now(), Signer: e.Principal,
 		Archive: manifest.Archive{Name: name, Size: p.sum.Size, SHA256: p.sum.SHA256, TarSize: p.sum.TarSize},
 		Tables:  x.Tables, Members: p.members,
+		Integrated: x.Integrated, Uploads: x.Uploads,
+		Totals: x.Totals, Applied: x.Applied, Incarnation: x.Incarnation,
 	}
 	if m.Previous == "" {
 		m.Previous = manifest.NoPrevious()

@@ -21,7 +21,7 @@ var probe = []byte("caisseauto: may this key sign?\n")
 // selfCheck makes sure, before any number is taken, that a reader with our
 // allowed_signers would accept what we are about to sign.
 func (e *Exporter) selfCheck() error {
-	for _, namespace := range []string{manifest.Namespace, manifest.HeadNamespace} {
+	for _, namespace := range []string{manifest.BatchNamespace(e.Stream), manifest.HeadNamespace} {
 		sig, err := e.Signer.Sign(probe, namespace)
 		if err != nil {
 			return err
@@ -41,6 +41,6 @@ func (e *Exporter) selfCheck() error {
 
 // signersLine is the line of allowed_signers that lets the key sign.
 func (e *Exporter) signersLine() string {
-	return fmt.Sprintf("%s namespaces=%q %s", e.Principal, manifest.Namespace+","+manifest.HeadNamespace,
+	return fmt.Sprintf("%s namespaces=%q %s", e.Principal, manifest.BatchNamespace(e.Stream)+","+manifest.HeadNamespace,
 		bytes.TrimSpace(ssh.MarshalAuthorizedKey(e.Signer.Public())))
 }

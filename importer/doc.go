@@ -16,6 +16,12 @@
 // What fails before apply has touched nothing; what fails in it is rolled
 // back. All of it wraps [ErrRefused] when it is the data's fault.
 //
+// A till's stream is read the same way, with two differences. It has no
+// baselines: it begins with its first batch. And what a till sealed wrong must
+// not keep back the tickets behind it: a batch that is authentic and the next
+// one, but cannot be applied, is given to the [Holder], and its files are kept
+// in the folder held of the inbox.
+//
 // The head proves that the stream is fresh and whole. It is never needed to
 // find a batch: a head that is missing, stale or forged takes that proof
 // away, and Run says so after it has applied what is chained and signed.

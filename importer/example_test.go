@@ -44,4 +44,5 @@ func Example() {
 	// batch 2, delta: 4 rows
 	// batch 3, delta: 14 rows
 	// batch 4, baseline: 3 rows
+	// batch 5, delta: 0 rows
 }

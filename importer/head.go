@@ -13,8 +13,8 @@ import (
 
 // head opens the head in the inbox and holds it against the newest one that
 // was accepted before. It returns the newest verified head there is, and what
-// is wrong with the freshness of the stream, if anything. A forked stream is
-// an errFork.
+// is wrong with the freshness of the stream, if anything. No head and [ErrFork]:
+// the stream is forked at the place that was applied.
 func (i *Importer) head(ctx context.Context, pos manifest.Position) (*manifest.Head, error) {
 	known, err := i.Applier.Head(ctx, i.Stream)
 	if err != nil {
@@ -30,21 +30,26 @@ func (i *Importer) head(ctx context.Context, pos manifest.Position) (*manifest.H
 		return known, refuse(manifest.HeadName, "an older head (issue %d of %s) than the one accepted before (issue %d of %s): replayed",
 			h.Issue, stamp(h.Issued), known.Issue, stamp(known.Issued))
 	case known != nil && i.future(h, known):
-		return known, refuse(manifest.HeadName, "it was issued at %s, in the future of this machine's clock (%s); set the clock right, here or at the server",
+		return known, refuse(manifest.HeadName, "it was issued at %s, in the future of this machine's clock (%s); set the clock right, here or where it was issued",
 			stamp(h.Issued), stamp(i.now()))
 	case known != nil && h.Issue == known.Issue && h.Position() != known.Position():
-		return known, refuse(manifest.HeadName, "two different heads bear the issue %d: the stream is forked, or its key is in two hands", h.Issue)
+		return known, fmt.Errorf("%s: %w: %w: two different heads bear the issue %d: its writer runs twice, or its key is in two hands; %s",
+			manifest.HeadName, manifest.ErrRefused, ErrFork, h.Issue, i.forkHint())
 	}
 	if h == nil {
 		return known, i.fresh(known)
 	}
-	if err := fork(h, pos); err != nil {
+	if err := i.fork(h, pos); err != nil {
 		return nil, err
 	}
-	if known == nil || *h != *known {
+	if known == nil || h.Issue != known.Issue || !h.Issued.Equal(known.Issued) {
 		if err := i.Applier.SaveHead(ctx, h); err != nil {
 			return h, err
 		}
+	}
+	if !pos.IsZero() && h.Epoch > pos.Epoch && h.Sequence <= pos.Sequence {
+		return h, refuse(manifest.HeadName, "(rule P6) its writer began epoch %d at number %d or below, but batch %d of epoch %d was applied here; the new epoch must begin above that: begin another one there",
+			h.Epoch, h.Sequence, pos.Sequence, pos.Epoch)
 	}
 	return h, i.fresh(h)
 }
@@ -84,10 +89,11 @@ func (i *Importer) openHead() (*manifest.Head, error) {
 
 // fresh refuses to call a stream current whose newest head has expired: it
 // may be frozen by somebody who holds newer batches back. A clock that runs
-// behind the writer's own statement is not believed.
+// behind the writer's own statement is not believed. Of a till's stream that
+// is not asked: a till may be off line for weeks, and status shows since when.
 func (i *Importer) fresh(h *manifest.Head) error {
-	if h == nil {
-		return nil // a first import from a folder without a head: nothing was promised
+	if h == nil || manifest.IsUp(i.Stream) {
+		return nil // nothing was promised
 	}
 	now := i.now()
 	if h.Issued.After(now) {
@@ -100,14 +106,24 @@ func (i *Importer) fresh(h *manifest.Head) error {
 	return nil
 }
 
-// errFork: the writer signed two batches of one number.
-var errFork = errors.New("the stream is forked")
+// ErrFork: the writer signed two batches of one number, or two heads of one
+// issue. It runs twice, or was restored from a backup, or its key is in two
+// hands.
+var ErrFork = errors.New("the stream is forked")
+
+// forkHint says what to do about that.
+func (i *Importer) forkHint() string {
+	if manifest.IsUp(i.Stream) {
+		return "find out which machines run as this till; stop all but one, and there run: caisseauto sync --new-epoch --reason TEXT"
+	}
+	return "call whoever runs the server"
+}
 
 // fork compares a verified head with the database's own position.
-func fork(h *manifest.Head, pos manifest.Position) error {
+func (i *Importer) fork(h *manifest.Head, pos manifest.Position) error {
 	if h.Sequence == pos.Sequence && h.Epoch == pos.Epoch && h.Digest != pos.Digest {
-		return fmt.Errorf("%s: %w: %w: it names another batch %d (%s) than the one applied here (%s); nothing was applied; keep both, and call whoever runs the server",
-			manifest.HeadName, manifest.ErrRefused, errFork, h.Sequence, h.Digest, pos.Digest)
+		return fmt.Errorf("%s: %w: %w: it names another batch %d (%s) than the one applied here (%s); nothing was applied; keep both, and %s",
+			manifest.HeadName, manifest.ErrRefused, ErrFork, h.Sequence, h.Digest, pos.Digest, i.forkHint())
 	}
 	return nil
 }

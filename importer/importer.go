@@ -32,6 +32,16 @@ type Applier interface {
 	SaveHead(ctx context.Context, h *manifest.Head) error
 }
 
+// A Holder is an Applier that can put a whole batch into quarantine, so that
+// what a till sealed wrong does not keep what it sealed after that. It is
+// asked for streams up alone.
+type Holder interface {
+	// Hold takes the batch without its rows: it is authentic and the next
+	// one, but cause keeps it from being applied. Its three files are in the
+	// folder dir, and stay there. The ledger's row goes with it, as in Apply.
+	Hold(ctx context.Context, m *manifest.Manifest, p manifest.Position, dir string, cause error) error
+}
+
 // Applied tells what a batch did to the database.
 type Applied = change.Applied
 
@@ -60,6 +70,9 @@ type Batch struct {
 	Position manifest.Position
 	Kind     manifest.Kind
 	Applied
+	// Held: the whole batch went into quarantine, for this reason.
+	Held    bool
+	Reason  string
 	Elapsed time.Duration
 }
 
@@ -83,7 +96,7 @@ func (i *Importer) Run(ctx context.Context) (Report, error) {
 	}
 	unlock, err := durable.Lock(filepath.Join(i.Inbox, ".lock"))
 	if err != nil {
-		return r, fmt.Errorf("another import of %s is running: %w", i.Stream, err)
+		return r, fmt.Errorf("another %s of %s is running: %w", i.command(), i.Stream, err)
 	}
 	defer func() { _ = unlock() }() // the kernel lets go in any case
 
@@ -100,18 +113,24 @@ func (i *Importer) Run(ctx context.Context) (Report, error) {
 	// the batches: each of them stands on its own signature and its chain.
 	// So they are applied, and the head's trouble is told at the end.
 	head, headErr := i.head(ctx, pos)
-	if errors.Is(headErr, errFork) {
+	if head == nil && errors.Is(headErr, ErrFork) {
 		return r, headErr
 	}
 	r.Head = head
+	if err := i.again(box, pos); err != nil {
+		return r, err
+	}
 	next := pos.Sequence + 1
 	if pos.IsZero() {
 		if next, err = i.first(box, head); err != nil {
 			return r, err
 		}
 	}
-	if err := i.catchUp(ctx, box, next, &r); err != nil {
-		return r, err
+	for next > 0 {
+		if err := i.catchUp(ctx, box, next, &r); err != nil {
+			return r, err
+		}
+		next = i.jump(box, head, r.After)
 	}
 	if err := i.complete(box, head, &r); err != nil {
 		return r, errors.Join(err, headErr)
@@ -138,22 +157,37 @@ func (i *Importer) one(ctx context.Context, sequence int64, pos manifest.Positio
 	start := time.Now()
 	v, err := i.verified(ctx, sequence, pos)
 	if err != nil {
+		if bad := (*unfit)(nil); errors.As(err, &bad) && i.holds() {
+			return i.hold(ctx, bad, start)
+		}
 		return Batch{}, err
 	}
 	defer v.close()
-	if err := i.Applier.Check(ctx, v.manifest); err != nil {
-		return Batch{}, err
+	applied, err := i.apply(ctx, v)
+	if errors.Is(err, manifest.ErrRefused) && i.holds() {
+		return i.hold(ctx, &unfit{v.manifest, v.position, err}, start)
 	}
-	rows := v.rows(ctx, i.progress("applying", v.total))
-	defer rows.Close()
-	applied, err := i.Applier.Apply(ctx, v.manifest, v.position, rows)
 	if err != nil {
-		return Batch{}, fmt.Errorf("%s: %w", manifest.FileName(sequence, manifest.ManifestExt), err)
+		return Batch{}, err
 	}
 	b := Batch{Position: v.position, Kind: v.manifest.Kind, Applied: applied, Elapsed: time.Since(start)}
 	i.log().Info("applied", "stream", i.Stream, "sequence", sequence, "kind", string(b.Kind), "rows", applied.Rows,
 		"locked", applied.Locked.String(), "elapsed", b.Elapsed.String())
 	return b, nil
+}
+
+// apply gives a verified batch to the database.
+func (i *Importer) apply(ctx context.Context, v *verified) (Applied, error) {
+	if err := i.Applier.Check(ctx, v.manifest); err != nil {
+		return Applied{}, err
+	}
+	rows := v.rows(ctx, i.progress("applying", v.total))
+	defer rows.Close()
+	applied, err := i.Applier.Apply(ctx, v.manifest, v.position, rows)
+	if err != nil {
+		return applied, fmt.Errorf("%s: %w", manifest.FileName(v.manifest.Sequence, manifest.ManifestExt), err)
+	}
+	return applied, nil
 }
 
 // verified verifies a batch. One that is refused is taken out of the inbox and
@@ -162,8 +196,8 @@ func (i *Importer) one(ctx context.Context, sequence int64, pos manifest.Positio
 // next run sees what the drop holds then.
 func (i *Importer) verified(ctx context.Context, sequence int64, pos manifest.Position) (*verified, error) {
 	v, err := i.verify(ctx, sequence, pos)
-	if i.Refetch == nil || !errors.Is(err, manifest.ErrRefused) {
-		return v, err
+	if i.Refetch == nil || !errors.Is(err, manifest.ErrRefused) || i.holds() && isUnfit(err) {
+		return v, err // an unfit one has the very bytes that were signed: no other copy is better
 	}
 	i.log().Warn("fetching a refused batch again", "stream", i.Stream, "sequence", sequence, "reason", err.Error())
 	if err := i.discard(sequence); err != nil {
@@ -176,7 +210,7 @@ func (i *Importer) verified(ctx context.Context, sequence int64, pos manifest.Po
 	switch {
 	case errors.Is(again, fs.ErrNotExist): // gone from the drop meanwhile
 		return nil, err
-	case errors.Is(again, manifest.ErrRefused):
+	case errors.Is(again, manifest.ErrRefused) && !(i.holds() && isUnfit(again)):
 		return nil, errors.Join(again, i.discard(sequence))
 	}
 	return v, again

@@ -74,9 +74,34 @@ func (b inbox) newest() int64 {
 	return top
 }
 
+// lowest returns the lowest number above n of which there is any file, 0 for
+// none.
+func (b inbox) lowest(n int64) int64 {
+	low := int64(0)
+	for m := range b {
+		if m > n && (low == 0 || m < low) {
+			low = m
+		}
+	}
+	return low
+}
+
 // first returns the number of the baseline that a new till begins with: the
 // one that the head names, else the newest in the inbox; 1 where there is none.
+// A stream up has no baselines, and every batch of it counts: it begins with
+// batch 1, or with the lowest one when that begins an epoch, because a till
+// may begin new epochs before anything of it has arrived.
 func (i *Importer) first(box inbox, head *manifest.Head) (int64, error) {
+	if manifest.IsUp(i.Stream) {
+		low := box.lowest(0)
+		if low > 1 && box.whole(low) {
+			if m, _, err := i.open(low); err != nil || m.Previous != manifest.NoPrevious() {
+				return 1, nil // which is missing: complete says so
+			}
+			return low, nil
+		}
+		return 1, nil
+	}
 	if head != nil && box.whole(head.Baseline) {
 		return head.Baseline, nil
 	}
@@ -95,6 +120,44 @@ func (i *Importer) first(box inbox, head *manifest.Head) (int64, error) {
 	return 1, nil
 }
 
+// jump returns the number of a batch that begins a new epoch behind numbers
+// that nobody will see any more, 0 when there is none: the writer gave them out
+// in an epoch that an operator has ended since. The head must say so too, and
+// nothing of the numbers between may be here.
+func (i *Importer) jump(box inbox, head *manifest.Head, after manifest.Position) int64 {
+	n := box.lowest(after.Sequence)
+	if after.IsZero() || head == nil || head.Epoch <= after.Epoch || n <= after.Sequence+1 || !box.whole(n) {
+		return 0
+	}
+	m, _, err := i.open(n)
+	if err != nil || m.Follows(after) != nil {
+		return 0 // complete says what is missing
+	}
+	return n
+}
+
+// again looks at another copy of the batch that was applied last, if one is
+// here: a writer that runs twice, or from an old backup, has signed it anew.
+// A copy that is not its own says nothing.
+func (i *Importer) again(box inbox, pos manifest.Position) error {
+	if p := box[pos.Sequence]; pos.IsZero() || !p.manifest || !p.signature {
+		return nil
+	}
+	m, got, err := i.open(pos.Sequence)
+	if err == nil && got.Epoch == pos.Epoch && got.Digest != pos.Digest {
+		return fmt.Errorf("%w: %w; nothing was applied; keep both, and %s", ErrFork, m.Follows(pos), i.forkHint())
+	}
+	return nil
+}
+
+// command is what a user runs to apply this stream.
+func (i *Importer) command() string {
+	if manifest.IsUp(i.Stream) {
+		return "collect"
+	}
+	return "import"
+}
+
 // open verifies the manifest with that number.
 func (i *Importer) open(n int64) (*manifest.Manifest, manifest.Position, error) {
 	name := manifest.FileName(n, manifest.ManifestExt)
@@ -106,7 +169,7 @@ func (i *Importer) open(n int64) (*manifest.Manifest, manifest.Position, error) 
 	if err != nil {
 		return nil, manifest.Position{}, err
 	}
-	m, pos, err := manifest.Open(name, doc, sig, i.Trust)
+	m, pos, err := manifest.Open(name, i.Stream, doc, sig, i.Trust)
 	if err != nil {
 		return nil, pos, err
 	}
@@ -135,6 +198,9 @@ func refuse(name, format string, args ...any) error {
 // is an alarm.
 func (i *Importer) complete(box inbox, head *manifest.Head, r *Report) error {
 	next := r.After.Sequence + 1
+	if low := box.lowest(0); r.After.IsZero() && manifest.IsUp(i.Stream) && !box.whole(low) {
+		next = max(next, low) // it may begin an epoch; see first
+	}
 	promised := box.newest()
 	by := fmt.Sprintf("batch %d is here", promised)
 	if head != nil && head.Sequence > promised {
@@ -150,6 +216,10 @@ func (i *Importer) complete(box inbox, head *manifest.Head, r *Report) error {
 	}
 	if promised < next {
 		return nil
+	}
+	if manifest.IsUp(i.Stream) {
+		return fmt.Errorf("%s: %w: %s, but batch %d is not all there: withheld, removed, or not copied yet; the server stands at %d, unchanged since, and gives no receipt beyond it; run collect again, and if this stays, ask for the batch at the till: caisseauto sync ships what no receipt covers",
+			i.Stream, manifest.ErrRefused, by, next, r.After.Sequence)
 	}
 	if r.After.IsZero() {
 		return refuse(i.Stream, "%s, but no baseline is there to begin with (a first batch, or one made by: caisseauto export --baseline)", by)

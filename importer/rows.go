@@ -19,6 +19,7 @@ type memberRows struct {
 	at       int                  // index of the member in the manifest
 	done     int64
 	deletes  bool
+	changed  map[string]bool // tables of which a row was more than a base
 	progress func(int64)
 }
 
@@ -106,13 +107,26 @@ func (r *memberRows) allowed(h *change.Header, table string) error {
 	}
 	t := &r.v.manifest.Tables[i]
 	if h.Op != change.Delete && r.deletes {
-		return fmt.Errorf("an %s after a delete", h.Op)
+		return fmt.Errorf("%s rows after a delete", h.Op)
 	}
 	r.deletes = h.Op == change.Delete
+	if h.Op == change.Base {
+		if !manifest.IsUp(r.v.manifest.Stream) {
+			return fmt.Errorf("a base of rows in table %q, which only a till sends", table)
+		}
+		if r.changed[table] {
+			return fmt.Errorf("a base of rows in table %q after other rows of it", table)
+		}
+	} else {
+		if r.changed == nil {
+			r.changed = map[string]bool{}
+		}
+		r.changed[table] = true
+	}
 	switch h.Op {
-	case change.Upsert:
+	case change.Upsert, change.Base:
 		if !slices.EqualFunc(h.Columns, t.Columns, func(n string, c manifest.Column) bool { return n == c.Name }) {
-			return fmt.Errorf("an upsert of columns %q, the manifest says %q", h.Columns, names(t.Columns))
+			return fmt.Errorf("%s rows of columns %q, the manifest says %q", h.Op, h.Columns, names(t.Columns))
 		}
 		return nil
 	case change.Delete:

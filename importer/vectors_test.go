@@ -86,7 +86,7 @@ func TestVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.After.Sequence != 4 || r.After.Epoch != 2 {
+	if r.After.Sequence != 5 || r.After.Epoch != 2 {
 		t.Errorf("the stream ends at %+v", r.After)
 	}
 	want, err := os.ReadFile("testdata/vectors.txt")
@@ -105,12 +105,26 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// openVector opens the manifest of a number in the inbox.
+func openVector(i *importer.Importer, n int64) (*manifest.Manifest, manifest.Position, error) {
+	name := filepath.Join(i.Inbox, manifest.FileName(n, manifest.ManifestExt))
+	doc, err := os.ReadFile(name)
+	if err != nil {
+		return nil, manifest.Position{}, err
+	}
+	sig, err := os.ReadFile(name + ".sig")
+	if err != nil {
+		return nil, manifest.Position{}, err
+	}
+	return manifest.Open(name, i.Stream, doc, sig, i.Trust)
+}
+
 // TestWaiting: a batch of which a file is still missing is no error.
 func TestWaiting(t *testing.T) {
 	for _, ext := range []string{manifest.ArchiveExt, manifest.SignatureExt, manifest.ManifestExt} {
 		t.Run(ext, func(t *testing.T) {
 			i := newImporter(t, &notebook{})
-			for _, name := range []string{manifest.FileName(4, ext), manifest.HeadName, manifest.HeadSignatureName} {
+			for _, name := range []string{manifest.FileName(5, ext), manifest.HeadName, manifest.HeadSignatureName} {
 				if err := os.Remove(filepath.Join(i.Inbox, name)); err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +134,7 @@ func TestWaiting(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.After.Sequence != 3 || !strings.Contains(r.Waiting, "batch 4") {
+			if r.After.Sequence != 4 || !strings.Contains(r.Waiting, "batch 5") {
 				t.Errorf("%+v", r)
 			}
 			i.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,13 +47,49 @@ func (i *Importer) verify(ctx context.Context, sequence int64, pos manifest.Posi
 		v.total += member.Rows
 	}
 	if err := v.check(ctx, i.progress("verifying", v.total)); err != nil {
-		v.close()
+		defer v.close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%s: %w: %w; nothing of it was applied", m.Archive.Name, manifest.ErrRefused, err)
+		err = fmt.Errorf("%s: %w: %w; nothing of it was applied", m.Archive.Name, manifest.ErrRefused, err)
+		if v.authentic(err) {
+			err = &unfit{m, position, err}
+		}
+		return nil, err
 	}
 	return v, nil
+}
+
+// An unfit batch is the one that its writer signed, byte for byte, and the
+// next one, but cannot be applied.
+type unfit struct {
+	manifest *manifest.Manifest
+	position manifest.Position
+	cause    error
+}
+
+func (u *unfit) Error() string { return u.cause.Error() }
+
+func (u *unfit) Unwrap() error { return u.cause }
+
+func isUnfit(err error) bool {
+	u := (*unfit)(nil)
+	return errors.As(err, &u)
+}
+
+// authentic reports whether the archive, of which check said err, has the
+// size and digest that were signed. A disk that cannot be read is no reason to
+// blame the writer.
+func (v *verified) authentic(err error) bool {
+	if disk := (*fs.PathError)(nil); errors.As(err, &disk) {
+		return false
+	}
+	if _, err := v.file.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	a := v.manifest.Archive
+	sum, _ := archive.Hash(io.LimitReader(v.file, a.Size+1))
+	return sum.Size == a.Size && sum.SHA256 == a.SHA256
 }
 
 // check holds the archive against the manifest.

@@ -6,8 +6,11 @@ import "golang.org/x/crypto/ssh"
 // no statement can be passed off as one of another kind (PROTOCOL.sshsig,
 // "namespace").
 const (
-	NamespaceManifest = "manifest@caisseauto"
+	NamespaceManifest = "manifest@caisseauto" // batches of a server
+	NamespaceTickets  = "tickets@caisseauto"  // batches of a till
+	NamespacePackage  = "package@caisseauto"  // batches of a release manager
 	NamespaceHead     = "head@caisseauto"
+	NamespaceReceipt  = "receipt@caisseauto"
 )
 
 // A Signer makes detached armored SSHSIG signatures in the name of one key.

@@ -24,8 +24,16 @@ func TestAttackArbitraryData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	openManifest := func() error { _, _, err := manifest.Open("x", doc, sig, w.trust); return err }
+	openManifest := func() error { _, _, err := manifest.Open("x", "ACME/down", doc, sig, w.trust); return err }
 	openHead := func() error { _, err := manifest.OpenHead("x", hdoc, hsig, w.trust); return err }
+	rdoc, rsig, err := manifest.SealReceipt(receipt(), w.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	openReceipt := func() error {
+		_, err := manifest.OpenReceipt("x", "ACME/up/017", rdoc, rsig, w.trust)
+		return err
+	}
 	for _, c := range []struct {
 		name string
 		data []byte
@@ -33,6 +41,7 @@ func TestAttackArbitraryData(t *testing.T) {
 	}{
 		{"manifest", doc, openManifest}, {"manifest's signature", sig, openManifest},
 		{"head", hdoc, openHead}, {"head's signature", hsig, openHead},
+		{"receipt", rdoc, openReceipt}, {"receipt's signature", rsig, openReceipt},
 	} {
 		for i := range c.data {
 			bit := byte(1) << (i % 8)
@@ -44,11 +53,11 @@ func TestAttackArbitraryData(t *testing.T) {
 		}
 	}
 	for n := range len(doc) {
-		if _, _, err := manifest.Open("x", doc[:n], sig, w.trust); err == nil {
+		if _, _, err := manifest.Open("x", "ACME/down", doc[:n], sig, w.trust); err == nil {
 			t.Errorf("manifest cut to %d bytes: accepted", n)
 		}
 	}
-	if err := errors.Join(openManifest(), openHead()); err != nil {
+	if err := errors.Join(openManifest(), openHead(), openReceipt()); err != nil {
 		t.Error(err)
 	}
 }
@@ -57,31 +66,41 @@ func TestAttackArbitraryData(t *testing.T) {
 func TestAttackWrongKey(t *testing.T) {
 	w := newWorld(t)
 	down := encode(t, delta())
-	m := delta()
-	m.Stream, m.Signer = "ACME/up/017", "till-017@acme"
-	up := encode(t, m)
+	up, paper := encode(t, tickets()), encodeReceipt(t, receipt())
 	for _, c := range []struct {
 		name   string
 		signer keys.Signer
+		open   func(testing.TB, keys.Signer, []byte) (*manifest.Manifest, error)
 		doc    []byte
 		rule   string
 	}{
-		{"stranger", w.stranger, down, "S4"},
-		{"till signs as the server", w.till17, down, "S6"},
-		{"release manager signs as the server", w.release, down, "S6"},
-		{"till signs as another till", w.till18, up, "S6"},
-		{"server signs as a till", w.server, up, "S6"},
+		{"stranger", w.stranger, w.open, down, "S4"},
+		{"till signs as the server", w.till17, w.open, down, "S6"},
+		{"release manager signs as the server", w.release, w.open, down, "S6"},
+		{"till signs as another till", w.till18, w.openUp, up, "S6"},
+		{"server signs as a till", w.server, w.openUp, up, "S6"},
 	} {
-		_, err := w.open(t, c.signer, c.doc)
+		_, err := c.open(t, c.signer, c.doc)
 		wantRule(t, err, c.rule, "x.manifest.json")
 	}
-	if _, err := w.open(t, w.till17, up); err != nil {
+	if _, err := w.openUp(t, w.till17, up); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []keys.Signer{w.till17, w.till18, w.release} {
+		_, err := w.openReceipt(t, s, paper)
+		wantRule(t, err, "S6", "017.json")
+	}
+	if _, err := w.openReceipt(t, w.server, paper); err != nil {
 		t.Error(err)
 	}
 
 	// The same for heads, which name no signer.
-	h := head()
 	for stream, good := range map[string]keys.Signer{"ACME/down": w.server, "ACME/up/017": w.till17, "acme/up/017": w.till17, "ACME/packages": w.release} {
+		h := head()
+		if manifest.IsUp(stream) {
+			h = tillHead()
+			h.Till.Applied = nil // of the dossier as it is written here
+		}
 		h.Stream = stream
 		for _, s := range []keys.Signer{w.server, w.till17, w.till18, w.release} {
 			if _, err := w.openHead(t, s, encodeHead(t, h)); s == good && err != nil {
@@ -91,7 +110,7 @@ func TestAttackWrongKey(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := manifest.Open("x", down, sign(t, w.server, down, keys.NamespaceManifest), nil); !errors.Is(err, manifest.ErrRefused) {
+	if _, _, err := manifest.Open("x", "ACME/down", down, sign(t, w.server, down, keys.NamespaceManifest), nil); !errors.Is(err, manifest.ErrRefused) {
 		t.Errorf("no trust at all: %v", err)
 	}
 }
@@ -108,25 +127,60 @@ func TestAttackOtherKindOfStatement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = manifest.Open("x", hdoc, hsig, w.trust)
+	_, _, err = manifest.Open("x", "ACME/down", hdoc, hsig, w.trust)
 	wantRule(t, err, "S3", "x")
 	_, err = manifest.OpenHead("x", doc, sig, w.trust)
 	wantRule(t, err, "S3", "x")
-	_, _, err = manifest.Open("x", doc, sign(t, w.server, doc, "tickets@caisseauto"), w.trust)
+	_, _, err = manifest.Open("x", "ACME/down", doc, sign(t, w.server, doc, "tickets@caisseauto"), w.trust)
 	wantRule(t, err, "S3", "x")
 
 	// Also when the server was made to sign in the wrong namespace.
-	_, _, err = manifest.Open("x", hdoc, sign(t, w.server, hdoc, keys.NamespaceManifest), w.trust)
+	_, _, err = manifest.Open("x", "ACME/down", hdoc, sign(t, w.server, hdoc, keys.NamespaceManifest), w.trust)
 	wantRule(t, err, "D2", "x")
 	_, err = manifest.OpenHead("x", doc, sign(t, w.server, doc, keys.NamespaceHead), w.trust)
 	wantRule(t, err, "D2", "x")
+
+	// A till's batch served as the server's, and the reverse; a receipt as
+	// either. The folder says which namespace it must be.
+	up, paper := encode(t, tickets()), encodeReceipt(t, receipt())
+	for _, namespace := range []string{keys.NamespaceManifest, keys.NamespaceTickets, keys.NamespaceHead, keys.NamespaceReceipt} {
+		inDown := func(doc []byte) error {
+			_, _, err := manifest.Open("x", "ACME/down", doc, sign(t, w.till17, doc, namespace), w.trust)
+			return err
+		}
+		inUp := func(doc []byte, s keys.Signer) error {
+			_, _, err := manifest.Open("x", "ACME/up/017", doc, sign(t, s, doc, namespace), w.trust)
+			return err
+		}
+		_, asReceipt := manifest.OpenReceipt("x", "ACME/up/017", paper, sign(t, w.server, paper, namespace), w.trust)
+		if namespace == keys.NamespaceManifest {
+			wantRule(t, inDown(up), "P1", "x")
+			wantRule(t, inDown(paper), "D2", "x")
+		} else {
+			wantRule(t, inDown(up), "S3", "x")
+		}
+		if namespace == keys.NamespaceTickets {
+			wantRule(t, inUp(doc, w.server), "P1", "x")
+			wantRule(t, inUp(paper, w.server), "D2", "x")
+		} else {
+			wantRule(t, inUp(doc, w.server), "S3", "x")
+			wantRule(t, inUp(up, w.till17), "S3", "x")
+		}
+		if namespace == keys.NamespaceReceipt {
+			if asReceipt != nil {
+				t.Error(asReceipt)
+			}
+		} else {
+			wantRule(t, asReceipt, "S3", "x")
+		}
+	}
 
 	// A key whose line does not allow manifests.
 	trust, err := keys.ParseAllowedSigners("allowed_signers", []byte(strings.ReplaceAll(w.allowed, "manifest@caisseauto,", "")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = manifest.Open("x", doc, sig, trust)
+	_, _, err = manifest.Open("x", "ACME/down", doc, sig, trust)
 	wantRule(t, err, "S3", "x")
 }
 
@@ -145,6 +199,20 @@ func TestAttackOtherStream(t *testing.T) {
 		t.Error(err)
 	}
 	wantRule(t, h.Expect("x", "ACME/up/017"), "P1", "x")
+
+	w := newWorld(t)
+	other := tickets()
+	other.Stream, other.Signer = "ACME/up/018", "till-018@acme"
+	_, err := w.openUp(t, w.till18, encode(t, other))
+	wantRule(t, err, "P1", "x.manifest.json")
+	r := receipt()
+	r.Stream = "ACME/up/018"
+	_, err = w.openReceipt(t, w.server, encodeReceipt(t, r))
+	wantRule(t, err, "P1", "017.json")
+	m = delta()
+	m.Stream = "OTHER/down"
+	_, err = w.open(t, w.server, encode(t, m))
+	wantRule(t, err, "P1", "x.manifest.json")
 }
 
 // TestAttackFreeze: a head says until when it is fresh.
@@ -165,12 +233,15 @@ func TestAttackEndlessData(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := make([]byte, manifest.MaxManifest+1)
-	_, _, err = manifest.Open("x", large, sign(t, w.server, large, keys.NamespaceManifest), w.trust)
+	_, _, err = manifest.Open("x", "ACME/down", large, sign(t, w.server, large, keys.NamespaceManifest), w.trust)
 	wantRule(t, err, "D1", "x")
 	large = large[:manifest.MaxHead+1]
 	_, err = manifest.OpenHead("x", large, sign(t, w.server, large, keys.NamespaceHead), w.trust)
 	wantRule(t, err, "D1", "x")
-	_, _, err = manifest.Open("x", doc, append(sig, large...), w.trust)
+	large = make([]byte, manifest.MaxReceipt+1)
+	_, err = w.openReceipt(t, w.server, large)
+	wantRule(t, err, "D1", "017.json")
+	_, _, err = manifest.Open("x", "ACME/down", doc, append(sig, large...), w.trust)
 	wantRule(t, err, "S1", "x")
 
 	// A writer does not make one that no reader takes.

@@ -47,7 +47,7 @@ func checkManifest(m *Manifest) *Refusal {
 	case !validTime(m.Created):
 		return refuse("D8", "created is not a UTC time of whole seconds")
 	}
-	for _, check := range []func(*Manifest) *Refusal{checkChain, checkTables, checkMembers, checkArchive} {
+	for _, check := range []func(*Manifest) *Refusal{checkChain, checkTables, checkMembers, checkArchive, checkUploads, checkTill} {
 		if r := check(m); r != nil {
 			return r
 		}
@@ -63,9 +63,11 @@ func checkChain(m *Manifest) *Refusal {
 		return refuse("M1", "kind %q is neither delta nor baseline; is there a newer version of this program?", m.Kind)
 	case strings.HasSuffix(m.Stream, "/packages"):
 		return refuse("M1", "a stream of packages carries no %s", m.Kind)
+	case m.Kind == Baseline && IsUp(m.Stream):
+		return refuse("M1", "a till sends no baseline")
 	case m.Sequence == 1 && !first:
 		return refuse("M2", "sequence 1 names a batch before it")
-	case first && m.Kind != Baseline:
+	case first && m.Kind != Baseline && !IsUp(m.Stream):
 		return refuse("M2", "the first batch of an epoch must be a baseline")
 	}
 	return nil
@@ -87,7 +89,7 @@ func checkArchive(m *Manifest) *Refusal {
 }
 
 func checkTables(m *Manifest) *Refusal {
-	if len(m.Tables) == 0 {
+	if len(m.Tables) == 0 && len(m.Uploads) == 0 {
 		return refuse("M5", "no table is listed")
 	}
 	seen := make(map[string]bool, len(m.Tables))
@@ -99,6 +101,9 @@ func checkTables(m *Manifest) *Refusal {
 		seen[t.Name] = true
 		if r := checkTable(t, m.Kind); r != nil {
 			return r
+		}
+		if t.Scope == Whole && IsUp(m.Stream) {
+			return refuse("M6", "table %s: a till sends no table whole", t.Name)
 		}
 	}
 	return nil

@@ -1,5 +1,6 @@
 // Package manifest makes and reads the signed statements that batches of rows
-// travel with: the manifest of one batch, and the head of a stream of them.
+// travel with: the manifest of one batch, the head of a stream of them, and
+// the receipt for what has arrived of one.
 //
 // A batch is three files in the folder of its stream, published in this
 // order:
@@ -17,7 +18,7 @@
 // verifies before it looks at anything, then [Manifest.Expect] (is it the file
 // that its name says) and [Manifest.Follows] (is it the next one for me):
 //
-//	m, position, err := manifest.Open(name, doc, sig, trust)
+//	m, position, err := manifest.Open(name, "ACME/down", doc, sig, trust)
 //	if err != nil {
 //		return err // wraps ErrRefused, names the file and the rule
 //	}
@@ -29,7 +30,11 @@
 //	}
 //	// apply the rows; remember position in the same transaction
 //
-// There is no way to read a manifest or a head that was not verified. Whatever
+// A till's batches go the other way, in a stream of its own (see [IsUp]), with
+// control totals that a [Tally] adds up on both sides. What has arrived of
+// them the server states in a [Receipt]; nothing else is a proof.
+//
+// There is no way to read a statement that was not verified. Whatever
 // this package refuses, it refuses as a [*Refusal] or a [*PositionError]; both
 // wrap [ErrRefused], and the numbers of the rules are those of SPEC.md.
 //

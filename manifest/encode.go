@@ -6,13 +6,15 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // What stands in the field "format".
 const (
-	Format     = "caisseauto/manifest/1"
-	HeadFormat = "caisseauto/head/1"
+	Format        = "caisseauto/manifest/1"
+	HeadFormat    = "caisseauto/head/1"
+	ReceiptFormat = "caisseauto/receipt/1"
 )
 
 // Digest returns the SHA-256 of doc in lower-case hex, as it stands in
@@ -46,9 +48,24 @@ func EncodeHead(h *Head) ([]byte, error) {
 	if r := checkHead(h); r != nil {
 		return nil, r.in("head")
 	}
-	doc, err := canonical(h)
+	doc, err := canonical(headOf(h))
 	if err != nil {
 		return nil, fmt.Errorf("encode head: %w", err)
+	}
+	return doc, nil
+}
+
+// EncodeReceipt returns the one encoding of r, which [SealReceipt] signs.
+func EncodeReceipt(r *Receipt) ([]byte, error) {
+	if bad := checkReceipt(r); bad != nil {
+		return nil, bad.in("receipt")
+	}
+	doc, err := canonical(filledReceipt(r))
+	if err != nil {
+		return nil, fmt.Errorf("encode receipt: %w", err)
+	}
+	if len(doc) > MaxReceipt {
+		return nil, refuse("D1", "%d bytes, more than %d", len(doc), MaxReceipt).in("receipt")
 	}
 	return doc, nil
 }
@@ -78,6 +95,29 @@ func filled(m *Manifest) *Manifest {
 		t.Columns = append([]Column{}, t.Columns...)
 		t.Key = append([]string{}, t.Key...)
 	}
+	c.Uploads = slices.Clone(m.Uploads)
+	for i := range c.Uploads {
+		u := &c.Uploads[i]
+		u.Key, u.Sums, u.Link = append([]string{}, u.Key...), append([]string{}, u.Sums...), append([]string{}, u.Link...)
+		u.Exclude = append([]string{}, u.Exclude...)
+	}
+	c.Totals = filledTotals(m.Totals)
+	return &c
+}
+
+func filledTotals(totals []Total) []Total {
+	c := slices.Clone(totals)
+	for i := range c {
+		t := &c[i]
+		t.Sums, t.Numbers = append([]Sum{}, t.Sums...), append([]string{}, t.Numbers...)
+	}
+	return c
+}
+
+func filledReceipt(r *Receipt) *Receipt {
+	c := *r
+	c.Totals = append([]Total{}, filledTotals(r.Totals)...)
+	c.Held = append([]Held{}, r.Held...)
 	return &c
 }
 

@@ -65,7 +65,7 @@ func Example() {
 	}
 
 	// A till that has nothing yet opens it.
-	m, position, err := manifest.Open("0000000001.manifest.json", doc, sig, trust)
+	m, position, err := manifest.Open("0000000001.manifest.json", "ACME/down", doc, sig, trust)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func Example() {
 
 	// One byte changes on the way.
 	doc[len(doc)/2] ^= 1
-	_, _, err = manifest.Open("0000000001.manifest.json", doc, sig, trust)
+	_, _, err = manifest.Open("0000000001.manifest.json", "ACME/down", doc, sig, trust)
 	fmt.Println(errors.Is(err, manifest.ErrRefused), errors.Is(err, keys.ErrBadSignature))
 	// Output:
 	// ACME/down 1 baseline by server@acme

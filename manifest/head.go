@@ -18,12 +18,20 @@ func checkHead(h *Head) *Refusal {
 		return refuse("D7", "manifest_sha256 is not the digest of a manifest")
 	case !validTime(h.Issued) || !validTime(h.Expires):
 		return refuse("D8", "issued or expires is not a UTC time of whole seconds")
-	case !inRange(h.Baseline, h.Sequence):
+	case IsUp(h.Stream) && h.Baseline != 0:
+		return refuse("H1", "baseline is %d, but a till sends none", h.Baseline)
+	case !IsUp(h.Stream) && !inRange(h.Baseline, h.Sequence):
 		return refuse("H1", "baseline %d is not among the batches 1 to %d", h.Baseline, h.Sequence)
 	case !inRange(h.Oldest, h.Sequence):
 		return refuse("H2", "oldest %d is not among the batches 1 to %d", h.Oldest, h.Sequence)
 	case !h.Expires.After(h.Issued):
 		return refuse("H3", "it expires before it was issued")
+	case IsUp(h.Stream) && h.Till == nil:
+		return refuse("H7", "the till says nothing of itself")
+	case !IsUp(h.Stream) && h.Till != nil:
+		return refuse("H7", "only a till speaks of itself")
+	case h.Till != nil:
+		return checkTillState(h.Till, h.Stream)
 	}
 	return nil
 }

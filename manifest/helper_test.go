@@ -42,12 +42,14 @@ func newWorld(t testing.TB) *world {
 		server: newKey(t, "server"), till17: newKey(t, "till 17"), till18: newKey(t, "till 18"),
 		release: newKey(t, "release"), stranger: newKey(t, "stranger"),
 	}
-	both := []string{keys.NamespaceManifest, keys.NamespaceHead}
+	// Everyone may sign in every namespace, so that only the principal is
+	// left to tell them apart.
+	all := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt}
 	w.allowed = strings.Join([]string{
-		keys.AllowedLine([]string{"server@acme"}, both, w.server.Public(), ""),
-		keys.AllowedLine([]string{"till-017@acme"}, both, w.till17.Public(), ""),
-		keys.AllowedLine([]string{"till-018@acme"}, both, w.till18.Public(), ""),
-		keys.AllowedLine([]string{"release@acme"}, both, w.release.Public(), ""),
+		keys.AllowedLine([]string{"server@acme"}, all, w.server.Public(), ""),
+		keys.AllowedLine([]string{"till-017@acme"}, all, w.till17.Public(), ""),
+		keys.AllowedLine([]string{"till-018@acme"}, all, w.till18.Public(), ""),
+		keys.AllowedLine([]string{"release@acme"}, all, w.release.Public(), ""),
 	}, "\n") + "\n"
 	var err error
 	if w.trust, err = keys.ParseAllowedSigners("allowed_signers", []byte(w.allowed)); err != nil {
@@ -67,10 +69,17 @@ func sign(t testing.TB, s keys.Signer, doc []byte, namespace string) []byte {
 	return sig
 }
 
-// open opens doc under a good signature of s.
+// open opens doc, found in ACME/down, under a good signature of s.
 func (w *world) open(t testing.TB, s keys.Signer, doc []byte) (*manifest.Manifest, error) {
 	t.Helper()
-	m, _, err := manifest.Open("x.manifest.json", doc, sign(t, s, doc, keys.NamespaceManifest), w.trust)
+	m, _, err := manifest.Open("x.manifest.json", "ACME/down", doc, sign(t, s, doc, keys.NamespaceManifest), w.trust)
+	return m, err
+}
+
+// openUp opens doc, found in ACME/up/017, under a good signature of s.
+func (w *world) openUp(t testing.TB, s keys.Signer, doc []byte) (*manifest.Manifest, error) {
+	t.Helper()
+	m, _, err := manifest.Open("x.manifest.json", "ACME/up/017", doc, sign(t, s, doc, keys.NamespaceTickets), w.trust)
 	return m, err
 }
 
@@ -118,6 +127,15 @@ func head() *manifest.Head {
 		Format: manifest.HeadFormat, Stream: "ACME/down", Epoch: 1, Sequence: 42, Digest: digest("a"),
 		Baseline: 40, Oldest: 1, Issue: 1000, Issued: noon, Expires: noon.Add(24 * time.Hour),
 	}
+}
+
+func encodeReceipt(t testing.TB, r *manifest.Receipt) []byte {
+	t.Helper()
+	doc, err := manifest.EncodeReceipt(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
 }
 
 func encode(t testing.TB, m *manifest.Manifest) []byte {

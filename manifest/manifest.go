@@ -38,6 +38,19 @@ type Manifest struct {
 	Archive  Archive   `json:"archive"`
 	Tables   []Table   `json:"tables"`
 	Members  []Member  `json:"members"`
+
+	// Of the stream down only. Integrated counts the batches of the dossier's
+	// tills that were integrated before the snapshot; see [Receipt]. Uploads
+	// says what tills are to send; without it nothing changes in that.
+	Integrated int64    `json:"integrated,omitempty"`
+	Uploads    []Upload `json:"uploads,omitempty"`
+
+	// Of a stream up only. Totals are the control totals of the batch,
+	// Applied the place in the stream down that the till had reached (nil:
+	// none), Incarnation the till's database.
+	Totals      []Total         `json:"totals,omitempty"`
+	Applied     *StreamPosition `json:"applied,omitempty"`
+	Incarnation string          `json:"incarnation,omitempty"`
 }
 
 // Archive names the one file that holds the batch's rows.
@@ -97,6 +110,9 @@ type Head struct {
 	Issue    int64     `json:"issue"`    // counts the heads of this stream
 	Issued   time.Time `json:"issued"`
 	Expires  time.Time `json:"expires"`
+	// Till is what the head of a stream up says beyond that, on the same
+	// level of the file; nil for other streams.
+	Till *TillState `json:"-"`
 }
 
 // Position returns the place that the head names.

@@ -84,6 +84,16 @@ func StreamUp(dossier, till string) string { return dossier + "/up/" + till }
 // StreamPackages names the stream of software packages.
 func StreamPackages(dossier string) string { return dossier + "/packages" }
 
+// dossierOf returns the dossier's code in a stream's name.
+func dossierOf(stream string) string {
+	dossier, _, _ := strings.Cut(stream, "/")
+	return dossier
+}
+
+// ReceiptName returns the name of a till's receipt in the folder receipts,
+// for example "017.json"; its signature is that with ".sig".
+func ReceiptName(till string) string { return till + ".json" }
+
 // ValidStream reports whether s is a stream's name, which is also the path of
 // its folder on the drop.
 func ValidStream(s string) bool {

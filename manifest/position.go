@@ -48,14 +48,26 @@ func (e *PositionError) Error() string {
 			batch, e.Last.Digest, e.Got.Digest)
 	case Gap:
 		if e.Last.IsZero() {
-			return batch + ": refused (rule P4): nothing was applied yet, so a baseline must come first"
+			return batch + ": refused (rule P4): nothing was applied yet, so a " + e.begins() + " must come first"
 		}
 		return fmt.Sprintf("%s: refused (rule P4): %s was applied last, batch %d must come next", batch, last, e.Last.Sequence+1)
 	case Unchained:
-		return fmt.Sprintf("%s: refused (rule P5): it follows the manifest %s, but the one that was applied is %s; ask the writer's operator for a new baseline",
-			batch, e.Previous, e.Last.Digest)
+		fresh := "baseline"
+		if IsUp(e.Stream) {
+			fresh = "epoch"
+		}
+		return fmt.Sprintf("%s: refused (rule P5): it follows the manifest %s, but the one that was applied is %s; ask the writer's operator for a new %s",
+			batch, e.Previous, e.Last.Digest, fresh)
 	}
-	return fmt.Sprintf("%s: refused (rule P6): %s was applied last; a new epoch begins with a baseline of a higher number", batch, last)
+	return fmt.Sprintf("%s: refused (rule P6): %s was applied last; a new epoch begins with a %s of a higher number", batch, last, e.begins())
+}
+
+// begins says what a stream, or an epoch of it, begins with.
+func (e *PositionError) begins() string {
+	if IsUp(e.Stream) {
+		return "batch that names none before it"
+	}
+	return "baseline"
 }
 
 // Unwrap makes errors.Is(err, ErrRefused) hold.
@@ -73,7 +85,8 @@ func (m *Manifest) Position() (Position, error) {
 // Follows returns nil when m is the batch to apply after the one at last: the
 // next number, naming that very manifest as the one before it. After nothing
 // (the zero Position), and when the epoch was raised, it is a baseline of a
-// higher number. Otherwise the error is a [*PositionError].
+// higher number; in a stream up, a delta that names none before it. Otherwise the
+// error is a [*PositionError].
 //
 // A reader whose next batch is not on the drop any more may decide to start
 // again from a newer baseline; it sees that by Reason [Gap] and Kind
@@ -93,7 +106,9 @@ func (m *Manifest) Follows(last Position) error {
 func (m *Manifest) misplaced(last, got Position) Reason {
 	switch {
 	case last.IsZero():
-		if m.Kind != Baseline {
+		// A stream up has no baselines: it begins with the first batch of an
+		// epoch, and only the caller can know whether one was before that.
+		if m.Kind != Baseline && m.Previous != noPrevious {
 			return Gap
 		}
 	case got == last:

@@ -105,7 +105,7 @@ func TestPositionIsThatOfOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, opened, err := manifest.Open("x", doc, sig, w.trust)
+	m, opened, err := manifest.Open("x", "ACME/down", doc, sig, w.trust)
 	if err != nil {
 		t.Fatal(err)
 	}

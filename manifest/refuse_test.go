@@ -144,6 +144,8 @@ var badHeads = []bad{
 	{"oldest ahead", "H2", `"oldest": 1`, `"oldest": 43`},
 	{"expires before it was issued", "H3", `"expires": "2026-03-02`, `"expires": "2026-03-01`},
 	{"unknown field", "D2", `"epoch": 1,`, `"epoch": 1,` + "\n" + `  "floor": 1,`},
+	{"server that speaks of an applied batch", "H7", "12:00:00Z\"\n}", "12:00:00Z\",\n  \"applied\": {\n    \"stream\": \"ACME/down\",\n    \"epoch\": 1,\n    \"sequence\": 1,\n    \"manifest_sha256\": \"" + digest("b") + "\"\n  }\n}"},
+	{"server that speaks of waiting rows", "H7", "12:00:00Z\"\n}", "12:00:00Z\",\n  \"oldest_waiting\": \"2026-03-01T12:00:00Z\"\n}"},
 	{"duplicate key", "D3", `  "epoch": 1,`, `  "epoch": 1,` + "\n" + `  "epoch": 1,`},
 	{"null", "D3", `"oldest": 1`, `"oldest": null`},
 }
@@ -182,7 +184,7 @@ func TestSignRefuses(t *testing.T) {
 	good := encode(t, delta())
 	if sig, err := manifest.Sign(good, w.server); err != nil {
 		t.Error(err)
-	} else if _, _, err := manifest.Open("x", good, sig, w.trust); err != nil {
+	} else if _, _, err := manifest.Open("x", "ACME/down", good, sig, w.trust); err != nil {
 		t.Error(err)
 	}
 	for _, c := range append(badEncodings, badManifests...) {

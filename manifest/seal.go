@@ -12,7 +12,8 @@ import (
 // is verified.
 const (
 	MaxManifest  = 4 << 20           // some 20,000 members, 160 GiB of rows
-	MaxHead      = 16 << 10          // one of 600 bytes, with room for what later versions say
+	MaxHead      = 16 << 10          // one of 600 bytes, or a till's with all its alarms
+	MaxReceipt   = 4 << 20           // numbers with 10,000 holes in several tables, and MaxHeld units
 	MaxSignature = keys.MaxSignature // 16 KiB
 )
 
@@ -23,7 +24,7 @@ func Seal(m *Manifest, s keys.Signer) (doc, sig []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sig, err = s.Sign(doc, keys.NamespaceManifest)
+	sig, err = s.Sign(doc, BatchNamespace(m.Stream))
 	return doc, sig, err
 }
 
@@ -31,21 +32,23 @@ func Seal(m *Manifest, s keys.Signer) (doc, sig []byte, err error) {
 // between the sealing and the publication. It signs nothing that [Open] would
 // refuse.
 func Sign(doc []byte, s keys.Signer) (sig []byte, err error) {
-	if _, r := parseManifest(doc); r != nil {
+	m, r := parseManifest(doc)
+	if r != nil {
 		return nil, r.in("manifest to sign")
 	}
-	return s.Sign(doc, keys.NamespaceManifest)
+	return s.Sign(doc, BatchNamespace(m.Stream))
 }
 
-// Open verifies and reads a manifest: the size, the signature sig over the
-// bytes doc by a key of trust, and only then the content. There is no other
-// way to read one. name stands in errors.
+// Open verifies and reads a manifest that was found in the folder of stream:
+// the size, the signature sig over the bytes doc by a key of trust in the
+// stream's namespace, and only then the content. There is no other way to
+// read one. name stands in errors.
 //
 // It returns the manifest and its position in the stream. An error is a
 // [Refusal], which wraps [ErrRefused] and names the rule. What the reader
 // expects beyond that, it asks with [Manifest.Expect] and [Manifest.Follows].
-func Open(name string, doc, sig []byte, trust *keys.Trust) (*Manifest, Position, error) {
-	principals, r := verify(doc, sig, MaxManifest, trust, keys.NamespaceManifest)
+func Open(name, stream string, doc, sig []byte, trust *keys.Trust) (*Manifest, Position, error) {
+	principals, r := verify(doc, sig, MaxManifest, trust, BatchNamespace(stream))
 	if r != nil {
 		return nil, Position{}, r.in(name)
 	}
@@ -56,12 +59,16 @@ func Open(name string, doc, sig []byte, trust *keys.Trust) (*Manifest, Position,
 	if !slices.Contains(principals, m.Signer) {
 		return nil, Position{}, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", m.Signer, strings.Join(principals, ", ")).in(name)
 	}
+	if m.Stream != stream {
+		return nil, Position{}, elsewhere(m.Stream, stream).in(name)
+	}
 	return m, Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: Digest(doc)}, nil
 }
 
-// SealHead encodes h and signs the encoding.
+// SealHead encodes h and signs the encoding. A till's alarms are cut to what a
+// head has room for.
 func SealHead(h *Head, s keys.Signer) (doc, sig []byte, err error) {
-	doc, err = EncodeHead(h)
+	doc, err = EncodeHead(h.clipped())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -130,18 +137,22 @@ func parseManifest(doc []byte) (*Manifest, *Refusal) {
 }
 
 func parseHead(doc []byte) (*Head, *Refusal) {
-	var h Head
-	if r := decode(doc, &h, func() ([]byte, error) { return canonical(&h) }); r != nil {
+	var f headFile
+	if r := decode(doc, &f, func() ([]byte, error) { return canonical(&f) }); r != nil {
 		return nil, r
 	}
-	return &h, checkHead(&h)
+	h, r := f.head()
+	if r != nil {
+		return nil, r
+	}
+	return h, checkHead(h)
 }
 
 // Expect refuses a manifest that was found under another stream's or another
 // number's name than its own. name stands in errors.
 func (m *Manifest) Expect(name, stream string, sequence int64) error {
 	if m.Stream != stream {
-		return refuse("P1", "it belongs to stream %s, not to %s where it was found", m.Stream, stream).in(name)
+		return elsewhere(m.Stream, stream).in(name)
 	}
 	if m.Sequence != sequence {
 		return refuse("P1", "it is batch %d, found under the name of batch %d", m.Sequence, sequence).in(name)
@@ -152,7 +163,11 @@ func (m *Manifest) Expect(name, stream string, sequence int64) error {
 // Expect refuses a head that was found in another stream's folder.
 func (h *Head) Expect(name, stream string) error {
 	if h.Stream != stream {
-		return refuse("P1", "it belongs to stream %s, not to %s where it was found", h.Stream, stream).in(name)
+		return elsewhere(h.Stream, stream).in(name)
 	}
 	return nil
+}
+
+func elsewhere(is, found string) *Refusal {
+	return refuse("P1", "it belongs to stream %s, not to %s where it was found", is, found)
 }

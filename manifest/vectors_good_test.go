@@ -23,6 +23,8 @@ var (
 	articleColumns = []manifest.Column{{Name: "code", Type: "TEXT"}, {Name: "label", Type: "TEXT"}, {Name: "price", Type: "INTEGER"}, {Name: "vat", Type: "TEXT"}}
 	valueColumns   = []manifest.Column{{Name: "Clé 1", Type: "INT"}, {Name: "Clé 2", Type: "VARCHAR(20)"}, {Name: "v", Type: ""}}
 	ticketColumns  = []manifest.Column{{Name: "numero", Type: "INTEGER"}, {Name: "caisse", Type: "TEXT"}, {Name: "total", Type: "INTEGER"}}
+	lineColumns    = []manifest.Column{{Name: "numero", Type: "INTEGER"}, {Name: "rang", Type: "INTEGER"}, {Name: "caisse", Type: "TEXT"}, {Name: "qte", Type: "REAL"}}
+	clientColumns  = []manifest.Column{{Name: "code", Type: "TEXT"}, {Name: "nom", Type: "TEXT"}}
 )
 
 func table(name string, scope manifest.Scope, columns []manifest.Column, key ...string) manifest.Table {
@@ -51,14 +53,72 @@ func (w *vectorWriter) writeGood() {
 			`[6,"real",5e-324]`, `[7,"real",{"r":"+Inf"}]`, `[8,"real",{"r":"-Inf"}]`, `[9,"text",""]`, `[10,"text","line\nfeed \u0001 <&> \" \\ é €"]`,
 			`[11,"text",{"t":"/w=="}]`, `[12,"blob",{"b":""}]`, `[13,"blob",{"b":"AAH/"}]`}})
 	w.head("server", down, 1, 1)
-	w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 2, Kind: manifest.Baseline, Signer: "server@acme", Tables: whole},
+	down = w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 2, Kind: manifest.Baseline, Signer: "server@acme", Tables: whole},
 		tva, body{"article", []string{article, `["3560070462520","Thé vert",425,"R"]`}})
-
-	up := w.batch("till-017", nil, &manifest.Manifest{Stream: "ACME/up/017", Epoch: 1, Kind: manifest.Baseline, Signer: "till-017@acme",
-		Tables: []manifest.Table{table("ticket", manifest.Whole, ticketColumns, "numero")}},
-		body{"ticket", []string{`{"table":"ticket","op":"upsert","columns":["numero","caisse","total"]}`, `[1,"017",1290]`}})
-	w.head("till-017", up, 1, 1)
+	// No rows, but what tills are to send from now on.
+	down = w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 2, Kind: manifest.Delta, Signer: "server@acme",
+		Integrated: 1234, Uploads: []manifest.Upload{
+			{Table: "ticket", Mode: manifest.Append, Key: []string{"numero", "caisse"}, Till: "caisse", Number: "numero", Sums: []string{"total"}},
+			{Table: "ligne", Mode: manifest.Append, Key: []string{"numero", "rang", "caisse"}, Till: "caisse", Sums: []string{"qte"}, Parent: "ticket", Link: []string{"numero", "caisse"}},
+			{Table: "client", Mode: manifest.Both, Key: []string{"code"}},
+		}})
+	w.writeGoodOfTills(down)
 	w.positions()
+}
+
+// writeGoodOfTills writes the stream of till 017 (tickets; a customer changed,
+// one added and one deleted; the first batch of epoch 2), its head and receipt.
+func (w *vectorWriter) writeGoodOfTills(down *manifest.Manifest) {
+	applied := w.at(down)
+	tables := []manifest.Table{table("ticket", manifest.Changes, ticketColumns, "numero", "caisse"), table("ligne", manifest.Changes, lineColumns, "numero", "rang", "caisse")}
+	ticket := `{"table":"ticket","op":"upsert","columns":["numero","caisse","total"]}`
+	line := `{"table":"ligne","op":"upsert","columns":["numero","rang","caisse","qte"]}`
+	client := `"columns":["code","nom"]}`
+	up := w.batch("till-017", nil, &manifest.Manifest{Stream: "ACME/up/017", Epoch: 1, Kind: manifest.Delta, Signer: "till-017@acme", Tables: tables,
+		Incarnation: incarnation, Applied: &applied, Totals: []manifest.Total{
+			{Table: "ticket", Rows: "2", Sums: []manifest.Sum{{Column: "total", Sum: "1689"}}, Numbers: []string{"1-2"}},
+			{Table: "ligne", Rows: "3", Sums: []manifest.Sum{{Column: "qte", Sum: "2.25"}}},
+		}},
+		body{"ticket", []string{ticket, `[1,"017",1290]`, `[2,"017",399]`}},
+		body{"ligne", []string{line, `[1,1,"017",1.0]`, `[1,2,"017",0.25]`, `[2,1,"017",1.0]`}})
+	up = w.batch("till-017", up, &manifest.Manifest{Stream: "ACME/up/017", Epoch: 1, Kind: manifest.Delta, Signer: "till-017@acme",
+		Tables:      append([]manifest.Table{tables[0]}, table("client", manifest.Changes, clientColumns, "code")),
+		Incarnation: incarnation, Applied: &applied, Totals: []manifest.Total{
+			{Table: "ticket", Rows: "1", Sums: []manifest.Sum{{Column: "total", Sum: "-399"}}, Numbers: []string{"3"}},
+			{Table: "client", Rows: "3"},
+		}},
+		body{"client", []string{`{"table":"client","op":"base",` + client, `["C1","Dupont"]`, `["C3","Martin"]`}},
+		body{"ticket", []string{ticket, `[3,"017",-399]`}},
+		body{"client", []string{`{"table":"client","op":"upsert",` + client, `["C1","Dupond"]`, `["C2","Durand"]`}},
+		body{"client", []string{`{"table":"client","op":"delete","columns":["code"]}`, `["C3"]`}})
+	w.head("till-017", up, 0, 1)
+	w.receipt(up)
+	w.batch("till-017", up, &manifest.Manifest{Stream: "ACME/up/017", Epoch: 2, Kind: manifest.Delta, Signer: "till-017@acme", Tables: tables[:1],
+		Incarnation: strings.Repeat("f", 32), Totals: []manifest.Total{{Table: "ticket", Rows: "1", Sums: []manifest.Sum{{Column: "total", Sum: "5"}}, Numbers: []string{"4"}}}},
+		body{"ticket", []string{ticket, `[4,"017",5]`}})
+}
+
+func (w *vectorWriter) at(m *manifest.Manifest) manifest.StreamPosition {
+	p, err := m.Position()
+	w.must(err)
+	return manifest.StreamPosition{Stream: m.Stream, Epoch: p.Epoch, Sequence: p.Sequence, Digest: p.Digest}
+}
+
+// receipt writes the server's receipt up to the batch m.
+func (w *vectorWriter) receipt(m *manifest.Manifest) {
+	p := w.at(m)
+	doc := encodeReceipt(w.t, &manifest.Receipt{Format: manifest.ReceiptFormat, Stream: p.Stream, Signer: "server@acme",
+		Epoch: p.Epoch, Sequence: p.Sequence, Digest: p.Digest, Incarnation: m.Incarnation, Issue: 2, Issued: m.Created.Add(2 * time.Minute), Integrated: 1236,
+		Totals: []manifest.Total{
+			{Table: "ticket", Rows: "2", Sums: []manifest.Sum{{Column: "total", Sum: "891"}}, Numbers: []string{"1", "3"}},
+			{Table: "ligne", Rows: "2", Sums: []manifest.Sum{{Column: "qte", Sum: "1.25"}}},
+			{Table: "client", Rows: "3"},
+		},
+		Waiting: 2, Held: []manifest.Held{{Sequence: 1, Table: "ticket", Key: `[2,"017"]`, Rows: 2, Reason: "another ticket of this key is there"}}})
+	name := "good/ACME/receipts/" + manifest.ReceiptName("017")
+	w.write(name+".sig", w.sign(name+".sig", "server", doc, keys.NamespaceReceipt))
+	w.write(name, doc)
+	w.index.Good = append(w.index.Good, goodVector{Kind: "receipt", File: name, Stream: p.Stream, Epoch: p.Epoch, Sequence: p.Sequence, SHA256: p.Digest})
 }
 
 // batch completes m, writes its three files and returns it.
@@ -80,7 +140,7 @@ func (w *vectorWriter) batch(key string, before, m *manifest.Manifest, bodies ..
 	folder := "good/" + m.Stream + "/"
 	name := folder + manifest.FileName(m.Sequence, manifest.ManifestExt)
 	w.write(folder+m.Archive.Name, archive)
-	w.write(name+".sig", w.sign(name+".sig", key, doc, keys.NamespaceManifest))
+	w.write(name+".sig", w.sign(name+".sig", key, doc, manifest.BatchNamespace(m.Stream)))
 	w.write(name, doc)
 	w.index.Good = append(w.index.Good, goodVector{Kind: "manifest", File: name, Stream: m.Stream, Epoch: m.Epoch, Sequence: m.Sequence, SHA256: manifest.Digest(doc)})
 	return m
@@ -113,8 +173,13 @@ func (w *vectorWriter) head(key string, newest *manifest.Manifest, baseline, old
 	p, err := newest.Position()
 	w.must(err)
 	issued := newest.Created.Add(time.Minute)
-	doc := encodeHead(w.t, &manifest.Head{Format: manifest.HeadFormat, Stream: newest.Stream, Epoch: p.Epoch, Sequence: p.Sequence, Digest: p.Digest,
-		Baseline: baseline, Oldest: oldest, Issue: 288, Issued: issued, Expires: issued.Add(24 * time.Hour)})
+	h := &manifest.Head{Format: manifest.HeadFormat, Stream: newest.Stream, Epoch: p.Epoch, Sequence: p.Sequence, Digest: p.Digest,
+		Baseline: baseline, Oldest: oldest, Issue: 288, Issued: issued, Expires: issued.Add(24 * time.Hour)}
+	if manifest.IsUp(h.Stream) {
+		h.Till = &manifest.TillState{Applied: newest.Applied, Incarnation: newest.Incarnation, Host: "caisse-3", Version: "v1.2.3",
+			Waiting: 7, OldestWaiting: newest.Created.Add(-time.Minute), FreeBytes: 1 << 30, Alarms: []string{"the newest head is a day old"}}
+	}
+	doc := encodeHead(w.t, h)
 	name := "good/" + newest.Stream + "/" + manifest.HeadName
 	w.write(name+".sig", w.sign(name+".sig", key, doc, keys.NamespaceHead))
 	w.write(name, doc)
@@ -123,17 +188,19 @@ func (w *vectorWriter) head(key string, newest *manifest.Manifest, baseline, old
 
 // positions says which good manifest follows which.
 func (w *vectorWriter) positions() {
-	at := map[int64]goodVector{0: {}}
+	at, up := map[int64]goodVector{0: {}}, map[int64]goodVector{0: {}}
 	for _, v := range w.index.Good {
 		if v.Kind == "manifest" && v.Stream == "ACME/down" {
 			at[v.Sequence] = v
+		} else if v.Kind == "manifest" {
+			up[v.Sequence] = v
 		}
 	}
 	add := func(last goodVector, next int64, rule string) {
 		w.index.Positions = append(w.index.Positions, positionVector{LastEpoch: last.Epoch, LastSequence: last.Sequence,
 			LastSHA256: last.SHA256, File: at[next].File, Rule: rule})
 	}
-	for next := range int64(4) {
+	for next := range int64(5) {
 		add(at[next], next+1, "") // 4 begins epoch 2
 	}
 	add(at[2], 4, "")
@@ -148,4 +215,16 @@ func (w *vectorWriter) positions() {
 	add(at[4], 3, "P6")
 	other.Epoch, other.Sequence = 1, 9
 	add(other, 4, "P6")
+
+	// A till's stream: no baselines; 3 begins epoch 2, and may come first when
+	// nothing lower is there.
+	at = up
+	for next := range int64(3) {
+		add(up[next], next+1, "")
+	}
+	add(up[0], 3, "")
+	add(up[1], 3, "")
+	add(up[0], 2, "P4")
+	add(up[2], 1, "P2")
+	add(up[3], 2, "P6")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,19 +28,20 @@ type index struct {
 }
 
 type goodVector struct {
-	Kind     string `json:"kind"` // manifest or head
+	Kind     string `json:"kind"` // manifest, head or receipt
 	File     string `json:"file"` // the signature is this with .sig
 	Stream   string `json:"stream"`
 	Epoch    int64  `json:"epoch"`
 	Sequence int64  `json:"sequence"`
-	SHA256   string `json:"sha256"` // of a manifest's bytes; of a head the one that it names
+	SHA256   string `json:"sha256"` // of a manifest's bytes; of a head or receipt the one that it names
 }
 
 type badVector struct {
-	Kind string `json:"kind"`
-	File string `json:"file"`
-	Rule string `json:"rule"`
-	Why  string `json:"why"`
+	Kind   string `json:"kind"`
+	File   string `json:"file"`
+	Stream string `json:"stream"` // in whose folder it is found
+	Rule   string `json:"rule"`
+	Why    string `json:"why"`
 }
 
 type positionVector struct {
@@ -67,7 +69,7 @@ func TestVectors(t *testing.T) {
 	if err := json.Unmarshal(readVector(t, "index.json"), &ix); err != nil {
 		t.Fatal(err)
 	}
-	if len(ix.Good) < 5 || len(ix.Bad) < 100 || len(ix.Positions) < 5 || len(ix.AllowedSigners) < 5 {
+	if len(ix.Good) < 5 || len(ix.Bad) < 200 || len(ix.Positions) < 5 || len(ix.AllowedSigners) < 5 {
 		t.Fatalf("the index has %d good, %d bad vectors, %d positions, %d lists: some are missing", len(ix.Good), len(ix.Bad), len(ix.Positions), len(ix.AllowedSigners))
 	}
 	trust, err := keys.ParseAllowedSigners("allowed_signers", readVector(t, "allowed_signers"))
@@ -76,7 +78,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range ix.Good {
 		t.Run(v.File, func(t *testing.T) {
-			got, err := openVector(t, v.Kind, v.File, trust)
+			got, err := openVector(t, v.Kind, v.File, v.Stream, trust)
 			if want := (manifest.Position{Epoch: v.Epoch, Sequence: v.Sequence, Digest: v.SHA256}); err != nil || got != want {
 				t.Errorf("%+v, %v; want %+v", got, err, want)
 			}
@@ -84,7 +86,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range ix.Bad {
 		t.Run(v.File, func(t *testing.T) {
-			_, err := openVector(t, v.Kind, v.File, trust)
+			_, err := openVector(t, v.Kind, v.File, v.Stream, trust)
 			wantRule(t, err, v.Rule, v.File)
 		})
 	}
@@ -106,9 +108,15 @@ func TestSpec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"good/ACME/down/0000000002.manifest.json", "good/ACME/down/HEAD.json"} {
+	for _, name := range []string{"good/ACME/down/0000000002.manifest.json", "good/ACME/down/HEAD.json", "good/ACME/up/017/HEAD.json", "good/ACME/receipts/017.json"} {
 		if !bytes.Contains(spec, readVector(t, name)) {
 			t.Errorf("SPEC.md does not show %s as it is", name)
+		}
+	}
+	for name, from := range map[string]string{"good/ACME/up/017/0000000002.manifest.json": "  \"totals\"", "good/ACME/down/0000000005.manifest.json": "  \"integrated\""} {
+		doc := readVector(t, name)
+		if i := bytes.Index(doc, []byte(from)); i < 0 || !bytes.Contains(spec, doc[i:]) {
+			t.Errorf("SPEC.md does not show the end of %s as it is", name)
 		}
 	}
 	for _, name := range []string{"good/ACME/down/0000000002.manifest.json.sig", "allowed_signers"} {
@@ -130,7 +138,8 @@ func TestSpec(t *testing.T) {
 }
 
 func checkPosition(t *testing.T, v positionVector, trust *keys.Trust) {
-	m, _, err := manifest.Open(v.File, readVector(t, v.File), readVector(t, v.File+".sig"), trust)
+	stream := strings.TrimPrefix(path.Dir(v.File), "good/")
+	m, _, err := manifest.Open(v.File, stream, readVector(t, v.File), readVector(t, v.File+".sig"), trust)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +152,7 @@ func checkPosition(t *testing.T, v positionVector, trust *keys.Trust) {
 	}
 }
 
-func openVector(t *testing.T, kind, file string, trust *keys.Trust) (manifest.Position, error) {
+func openVector(t *testing.T, kind, file, stream string, trust *keys.Trust) (manifest.Position, error) {
 	t.Helper()
 	doc, sig := readVector(t, file), readVector(t, file+".sig")
 	if kind == "head" {
@@ -153,7 +162,14 @@ func openVector(t *testing.T, kind, file string, trust *keys.Trust) (manifest.Po
 		}
 		return h.Position(), nil
 	}
-	_, position, err := manifest.Open(file, doc, sig, trust)
+	if kind == "receipt" {
+		r, err := manifest.OpenReceipt(file, stream, doc, sig, trust)
+		if err != nil {
+			return manifest.Position{}, err
+		}
+		return r.Position(), nil
+	}
+	_, position, err := manifest.Open(file, stream, doc, sig, trust)
 	return position, err
 }
 

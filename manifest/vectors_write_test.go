@@ -28,12 +28,14 @@ type vectorWriter struct {
 	trust     *keys.Trust
 	index     index
 	documents map[string]bool
+	before    map[string][]byte // signatures of bad vectors that are there already
 }
 
 func writeVectors(t testing.TB) {
 	w := &vectorWriter{t: t, keys: map[string]keys.Signer{}, documents: map[string]bool{}}
 	for _, dir := range []string{"good", "bad"} {
 		if dir == "bad" {
+			w.remember(dir)
 			w.must(os.RemoveAll(filepath.Join(vectors, dir)))
 		}
 		w.must(os.MkdirAll(filepath.Join(vectors, dir), 0o755))
@@ -51,6 +53,19 @@ func writeVectors(t testing.TB) {
 	e.SetIndent("", "  ")
 	w.must(e.Encode(w.index))
 	w.write("index.json", b.Bytes())
+}
+
+// remember reads the signatures in a folder: those of ECDSA have other bytes
+// each time, and vectors that did not change should not either.
+func (w *vectorWriter) remember(dir string) {
+	w.before = map[string][]byte{}
+	names, err := filepath.Glob(filepath.Join(vectors, dir, "*.sig"))
+	w.must(err)
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		w.must(err)
+		w.before[dir+"/"+filepath.Base(name)] = data
+	}
 }
 
 func (w *vectorWriter) must(err error) {
@@ -99,12 +114,13 @@ func (w *vectorWriter) writeECDSA(path string) {
 }
 
 func (w *vectorWriter) writeTrust() {
-	both := []string{keys.NamespaceManifest, keys.NamespaceHead}
+	// The release manager's key could sign everything but for its name.
+	release := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt}
 	list := "# Test-only keys; their private halves are public.\n" +
-		keys.AllowedLine([]string{"server@acme"}, both, w.keys["server"].Public(), "test only") + "\n" +
-		keys.AllowedLine([]string{"till-017@acme"}, both, w.keys["till-017"].Public(), "test only") + "\n" +
+		keys.AllowedLine([]string{"server@acme"}, []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt}, w.keys["server"].Public(), "test only") + "\n" +
+		keys.AllowedLine([]string{"till-017@acme"}, []string{keys.NamespaceTickets, keys.NamespaceHead}, w.keys["till-017"].Public(), "test only") + "\n" +
 		keys.AllowedLine([]string{"till-018@acme"}, []string{keys.NamespaceHead}, w.keys["till-018"].Public(), "test only") + "\n" +
-		keys.AllowedLine([]string{"release@acme"}, both, w.keys["release"].Public(), "test only") + "\n"
+		keys.AllowedLine([]string{"release@acme"}, release, w.keys["release"].Public(), "test only") + "\n"
 	w.write("allowed_signers", []byte(list))
 	var err error
 	w.trust, err = keys.ParseAllowedSigners("allowed_signers", []byte(list))
@@ -122,15 +138,34 @@ func (w *vectorWriter) sign(name, key string, doc []byte, namespace string) []by
 	return sign(w.t, w.keys[key], doc, namespace)
 }
 
+func badName(kind, why string) string {
+	return "bad/" + kind + "-" + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(why), "-"), "-") + ".json"
+}
+
+// keep signs, or takes the signature that stood there before the folder was
+// emptied, when it is still good.
+func (w *vectorWriter) keep(kind, why, key string, doc []byte, namespace string) []byte {
+	old := w.before[badName(kind, why)+".sig"]
+	if _, err := w.trust.Verify(doc, old, namespace); err == nil {
+		return old
+	}
+	return sign(w.t, w.keys[key], doc, namespace)
+}
+
+// bad writes a statement that was found in the folder ACME/down.
 func (w *vectorWriter) bad(kind, rule, why string, doc, sig []byte) {
-	name := "bad/" + kind + "-" + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(why), "-"), "-") + ".json"
+	w.badIn("ACME/down", kind, rule, why, doc, sig)
+}
+
+func (w *vectorWriter) badIn(stream, kind, rule, why string, doc, sig []byte) {
+	name := badName(kind, why)
 	if w.documents[name] {
 		w.t.Fatalf("two vectors are called %s", name)
 	}
 	w.documents[name] = true
 	w.write(name, doc)
 	w.write(name+".sig", sig)
-	w.index.Bad = append(w.index.Bad, badVector{Kind: kind, File: name, Rule: rule, Why: why})
+	w.index.Bad = append(w.index.Bad, badVector{Kind: kind, File: name, Stream: stream, Rule: rule, Why: why})
 }
 
 func (w *vectorWriter) writeBad() {
@@ -144,6 +179,7 @@ func (w *vectorWriter) writeBad() {
 		w.bad("head", c.rule, c.name, doc, sign(w.t, w.keys["server"], doc, keys.NamespaceHead))
 	}
 	w.writeBadSignatures(good)
+	w.writeBadOfTills()
 	sig := sign(w.t, w.keys["server"], goodHead, keys.NamespaceHead)
 	w.bad("head", "S3", "manifest served as a head", good, sign(w.t, w.keys["server"], good, keys.NamespaceManifest))
 	w.bad("head", "S6", "signed by a till for the stream down", goodHead, sign(w.t, w.keys["till-018"], goodHead, keys.NamespaceHead))
@@ -179,12 +215,47 @@ func (w *vectorWriter) writeBadSignatures(doc []byte) {
 	} {
 		w.bad("manifest", c.rule, c.why, doc, c.sig)
 	}
-	m := delta()
-	m.Stream, m.Signer = "ACME/up/017", "till-017@acme"
-	up := encode(w.t, m)
-	w.bad("manifest", "S6", "signed by the server for a till", up, sign(w.t, w.keys["server"], up, keys.NamespaceManifest))
 	doc = replace(w.t, doc, `"sequence": 42`, `"sequence": 43`)
 	w.bad("manifest", "S5", "one byte changed", doc, sig)
+}
+
+// writeBadOfTills writes what goes wrong between a till and the server.
+func (w *vectorWriter) writeBadOfTills() {
+	up, down, h, r := encode(w.t, tickets()), encode(w.t, terms()), encodeHead(w.t, tillHead()), encodeReceipt(w.t, receipt())
+	for _, c := range []struct {
+		stream, kind, prefix, key, namespace string
+		good                                 []byte
+		bad                                  []bad
+	}{
+		{"ACME/up/017", "manifest", "tickets: ", "till-017", keys.NamespaceTickets, up, badTickets},
+		{"ACME/down", "manifest", "terms: ", "server", keys.NamespaceManifest, down, badTerms},
+		{"ACME/up/017", "head", "", "till-017", keys.NamespaceHead, h, badTillHeads},
+		{"ACME/up/017", "receipt", "", "server", keys.NamespaceReceipt, r, badReceipts},
+	} {
+		for _, b := range c.bad {
+			doc := replace(w.t, c.good, b.from, b.to)
+			w.badIn(c.stream, c.kind, b.rule, c.prefix+b.name, doc, w.keep(c.kind, c.prefix+b.name, c.key, doc, c.namespace))
+		}
+	}
+	for _, c := range []struct {
+		stream, kind, rule, why, key, namespace string
+		doc                                     []byte
+	}{
+		{"ACME/up/017", "manifest", "S3", "tickets signed as the server's batch", "till-017", keys.NamespaceManifest, up},
+		{"ACME/up/017", "manifest", "S3", "tickets signed by the server", "server", keys.NamespaceTickets, up},
+		{"ACME/up/017", "manifest", "S4", "tickets signed by a stranger", "stranger", keys.NamespaceTickets, up},
+		{"ACME/up/017", "manifest", "S6", "tickets signed by the release manager", "release", keys.NamespaceTickets, up},
+		{"ACME/up/018", "manifest", "P1", "tickets found in another till's folder", "till-017", keys.NamespaceTickets, up},
+		{"ACME/down", "manifest", "S3", "tickets found in the stream down", "till-017", keys.NamespaceTickets, up},
+		{"ACME/up/017", "receipt", "S3", "signed by the till itself", "till-017", keys.NamespaceReceipt, r},
+		{"ACME/up/017", "receipt", "S3", "signed as a head", "server", keys.NamespaceHead, r},
+		{"ACME/up/017", "receipt", "S4", "signed by a stranger", "stranger", keys.NamespaceReceipt, r},
+		{"ACME/up/017", "receipt", "S6", "signed by the release manager", "release", keys.NamespaceReceipt, r},
+		{"ACME/up/018", "receipt", "P1", "of another till", "server", keys.NamespaceReceipt, r},
+	} {
+		w.badIn(c.stream, c.kind, c.rule, c.why, c.doc, w.keep(c.kind, c.why, c.key, c.doc, c.namespace))
+	}
+	w.badIn("ACME/up/017", "receipt", "S5", "one byte changed", replace(w.t, r, `"integrated": 1234`, `"integrated": 1235`), sign(w.t, w.keys["server"], r, keys.NamespaceReceipt))
 }
 
 func (w *vectorWriter) writeLists() {

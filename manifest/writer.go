@@ -24,4 +24,11 @@ type Extract struct {
 	Kind   Kind
 	Cursor string
 	Tables []Table // in a baseline every table, in a delta those with rows or with scope whole
+
+	// As in [Manifest].
+	Integrated  int64
+	Uploads     []Upload
+	Totals      []Total
+	Applied     *StreamPosition
+	Incarnation string
 }

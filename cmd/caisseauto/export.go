@@ -129,8 +129,10 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 		HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.rows, Log: j.app.log(),
 	}
 	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason}
-	if err := j.look(ctx, stream, &o); err != nil {
-		return err
+	if j.drop != nil {
+		if err := look(ctx, j.drop, stream, j.trust, &o); err != nil {
+			return err
+		}
 	}
 	r, err := e.Run(ctx, o)
 	bar.close()
@@ -150,13 +152,10 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	return nil
 }
 
-// look finds out how far the stream on the drop is: a database that was
+// look finds out how far a stream on the drop is: a database that was
 // restored from a backup must not give a number out twice.
-func (j *exportJob) look(ctx context.Context, stream string, o *exporter.Options) error {
-	if j.drop == nil {
-		return nil
-	}
-	l, err := j.drop.List(ctx, stream)
+func look(ctx context.Context, d drop.Drop, stream string, trust *keys.Trust, o *exporter.Options) error {
+	l, err := d.List(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("looking at the drop: %w", err)
 	}
@@ -168,8 +167,8 @@ func (j *exportJob) look(ctx context.Context, stream string, o *exporter.Options
 			o.Seen = max(o.Seen, n)
 		}
 	}
-	if r, err := remoteHead(ctx, j.drop, stream, j.trust); err == nil && r.head != nil {
-		o.Issue, o.SeenEpoch = r.head.Issue, r.head.Epoch
+	if r, err := remoteHead(ctx, d, stream, trust); err == nil && r.head != nil {
+		o.Issue, o.SeenHead = r.head.Issue, r.head.Position()
 		o.Seen = max(o.Seen, r.head.Sequence)
 	}
 	return nil

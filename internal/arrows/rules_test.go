@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"internal/sqlite/sqlite3": {"internal/change"},
 	"internal/postgres":       {"internal/change", "manifest"},
 	"internal/release":        {"manifest", "internal/archive", "internal/durable"},
+	"internal/proof":          {"manifest"},
 	"internal/drop":           {"internal/durable"},
 	"internal/drop/droptest":  {"internal/drop"},
 	"internal/drop/sftp":      {"internal/drop"},
@@ -38,6 +39,7 @@ var testArrows = map[string][]string{
 	"internal/sftpd":     {"internal/drop/..."},
 	"internal/sqlite":    {"internal/retail", "testdata/..."},
 	"internal/release":   {"keys"},
+	"internal/proof":     {"keys"},
 }
 
 // only says which files alone may import a package from outside.

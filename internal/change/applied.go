@@ -9,4 +9,9 @@ type Applied struct {
 	Updated  int64         // rows that were there and were written
 	Deleted  int64         // rows that went
 	Locked   time.Duration // from the granted write lock to the end of the commit
+
+	// Of a till's batch.
+	Acknowledged int64 // rows that were there before, equal
+	Quarantined  int64 // rows that could not be taken, and are kept
+	Conflicts    int64 // rows that both sides had changed
 }

@@ -22,9 +22,9 @@ const (
 // name that is not valid UTF-8, a line beyond [MaxHeader].
 func (h Header) Check() error {
 	switch h.Op {
-	case Upsert, Patch, Delete:
+	case Upsert, Patch, Delete, Base:
 	default:
-		return fmt.Errorf("operation %q is not upsert, patch or delete", h.Op)
+		return fmt.Errorf("operation %q is not upsert, patch, delete or base", h.Op)
 	}
 	if h.Table == "" || !utf8.ValidString(h.Table) {
 		return fmt.Errorf("table name %q is empty or not valid UTF-8", h.Table)

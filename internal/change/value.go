@@ -28,7 +28,7 @@ type Value struct {
 // Op says what a member's rows do to a table.
 type Op string
 
-// The three operations of the format.
+// The operations of the format.
 const (
 	// Upsert carries the whole row: it is inserted, or replaces the row of
 	// the same key column by column.
@@ -38,6 +38,11 @@ const (
 	Patch Op = "patch"
 	// Delete carries the key alone.
 	Delete Op = "delete"
+	// Base carries whole rows as they were when the writer began to change
+	// them; it changes nothing itself. A key that is changed later in the
+	// batch and has no base row was new. Only streams up have it, before
+	// the table's other rows.
+	Base Op = "base"
 )
 
 // A Header is the first line of a member: what the rows under it are.
