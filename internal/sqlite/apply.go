@@ -59,6 +59,9 @@ type TillOptions struct {
 	// Tables are the only tables that a batch may touch; nil allows every
 	// ordinary table but SQLite's own and those of caisseauto.
 	Tables []string
+	// Outbox is the till's own outbox, which must not send back what a batch
+	// brings, nor lose to it what it has not sent yet; nil: there is none.
+	Outbox *OutboxOptions
 	// Log is told what takes long; nil is silent.
 	Log *slog.Logger
 }
@@ -74,9 +77,7 @@ type Till struct {
 	hook func(place string)
 }
 
-// OpenTill opens the existing database at path. Nothing of it is changed:
-// neither its journal mode nor any other setting that outlives the connection.
-func OpenTill(path string, o TillOptions) (*Till, error) {
+func (o TillOptions) withDefaults() TillOptions {
 	if o.BusyTimeout == 0 {
 		o.BusyTimeout = applyBusy
 	}
@@ -89,6 +90,13 @@ func OpenTill(path string, o TillOptions) (*Till, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	return o
+}
+
+// OpenTill opens the existing database at path. Nothing of it is changed:
+// neither its journal mode nor any other setting that outlives the connection.
+func OpenTill(path string, o TillOptions) (*Till, error) {
+	o = o.withDefaults()
 	c, err := sqlite3.Open(path, sqlite3.ReadWrite)
 	if err != nil {
 		return nil, fmt.Errorf("opening the till's database: %w; it must exist and be writable, caisseauto does not make one", environment(err))
@@ -164,6 +172,9 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	}
 	run := newApplyRun(t, ctx, plan)
 	defer run.close()
+	if run.up, err = t.openUp(plan); err != nil {
+		return change.Applied{}, err
+	}
 	if plan.rows > t.limits.rows || plan.bytes > t.limits.bytes {
 		done, err := run.firstLoad(m, p, rows)
 		if done || err != nil {
@@ -186,7 +197,13 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 			if err := t.expect(m, p); err != nil {
 				return err
 			}
+			if err := run.begin(m); err != nil {
+				return err
+			}
 			if err := run.all(src); err != nil {
+				return err
+			}
+			if err := run.end(m); err != nil {
 				return err
 			}
 			return t.record(m, p, run.res)

@@ -119,7 +119,7 @@ func (r *applyRun) filter(s *stage, op *applyOp, f *filtered, b *change.Block) e
 			if err != nil {
 				return err
 			}
-			if same && !f.unsure && !op.table.touched {
+			if same && !f.unsure && !op.table.touched && !r.up.waits(op, row) {
 				continue
 			}
 		}

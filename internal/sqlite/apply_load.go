@@ -43,7 +43,13 @@ func (r *applyRun) firstLoad(m *manifest.Manifest, p manifest.Position, rows cha
 		} else if !empty {
 			return errNotEmpty
 		}
+		if err := r.begin(m); err != nil {
+			return err
+		}
 		if err := r.load(rows); err != nil {
+			return err
+		}
+		if err := r.end(m); err != nil {
 			return err
 		}
 		return r.t.record(m, p, r.res)

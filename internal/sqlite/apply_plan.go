@@ -66,6 +66,9 @@ func (t *Till) plan(m *manifest.Manifest) (*applyPlan, error) {
 		p.rows += mem.Rows
 		p.bytes += mem.Size
 	}
+	if err := t.planHeld(p); err != nil {
+		return nil, err
+	}
 	return p, t.findTouched(p)
 }
 
@@ -100,7 +103,8 @@ func (t *Till) planTable(sent *manifest.Table) (*applyTable, error) {
 // the ledger could say of itself what it likes.
 func (t *Till) allowed(name string) error {
 	low := foldName(name)
-	if strings.HasPrefix(low, "sqlite_") || strings.HasPrefix(low, "caisseauto_") {
+	outbox := t.o.Outbox != nil && sameName(name, t.o.Outbox.table())
+	if strings.HasPrefix(low, "sqlite_") || strings.HasPrefix(low, "caisseauto_") || outbox {
 		return refuseTable(name, "it is not for batches to write")
 	}
 	if t.o.Tables != nil && !containsName(t.o.Tables, name) {
@@ -245,7 +249,7 @@ func (t *applyTable) softKey(i int) bool {
 // readQuirks looks for what the POS has declared that changes how a statement
 // of ours behaves.
 func (t *Till) readQuirks(tab *applyTable) error {
-	return t.conn.Query(`SELECT type, coalesce(sql,'') FROM sqlite_schema WHERE tbl_name=?1 COLLATE NOCASE AND type IN ('table','trigger')`,
+	return t.conn.Query(`SELECT type, coalesce(sql,'') FROM sqlite_schema WHERE tbl_name=?1 COLLATE NOCASE AND type IN ('table','trigger') AND `+notOurs,
 		func(s *sqlite3.Stmt) error {
 			if s.Text(0) == "trigger" {
 				tab.trigger = true
@@ -263,6 +267,9 @@ func (t *Till) readQuirks(tab *applyTable) error {
 			return nil
 		}, tab.Name)
 }
+
+// notOurs leaves out our own triggers: all they do is to append to a journal.
+const notOurs = `NOT (type='trigger' AND name LIKE 'caisseauto\_%' ESCAPE '\')`
 
 // findTouched marks the tables that change by themselves while the batch is
 // written: a row of theirs that equals the live one now may not do so then.
@@ -282,7 +289,7 @@ func (t *Till) findTouched(p *applyPlan) error {
 		done  bool
 	}
 	var list []*trigger
-	err := t.conn.Query("SELECT tbl_name, sql FROM sqlite_schema WHERE type='trigger'", func(s *sqlite3.Stmt) error {
+	err := t.conn.Query("SELECT tbl_name, sql FROM sqlite_schema WHERE type='trigger' AND "+notOurs, func(s *sqlite3.Stmt) error {
 		x := &trigger{table: foldName(s.Text(0)), body: tokens(s.Text(1))}
 		for len(x.body) > 0 && !strings.EqualFold(x.body[0].text, "BEGIN") {
 			x.body = x.body[1:]

@@ -30,7 +30,8 @@ type applyRun struct {
 	list  []*applyOp
 	stmts map[string]*sqlite3.Stmt // others, by their SQL
 
-	first    bool // the tables were empty: insert before looking
+	up       *upRun // the till's outbox, nil: none
+	first    bool   // the tables were empty: insert before looking
 	parked   int
 	deferred int
 	marks    int64 // placeholders given out
@@ -82,6 +83,9 @@ func (r *applyRun) all(rows change.BlockReader) error {
 // that gives it up later in the batch, that row is parked; where this cannot
 // be, the row waits until the deletes are done.
 func (r *applyRun) row(op *applyOp, row []change.Value) error {
+	if held, err := r.up.hold(op, row); held || err != nil {
+		return err
+	}
 	for range 2 + len(op.table.rivals) {
 		err := r.try(op, row)
 		if err == nil {
@@ -89,6 +93,9 @@ func (r *applyRun) row(op *applyOp, row []change.Value) error {
 		}
 		if !sqlite3.IsUnique(err) {
 			return r.explain(op, row, err)
+		}
+		if held, err := r.holdBehind(op, row, err); held || err != nil {
+			return err
 		}
 		freed, perr := r.park(op, row, err)
 		if perr != nil {

@@ -93,6 +93,9 @@ func (r *applyRun) resume(id int64) (conflict, err error) {
 		if !sqlite3.IsUnique(cause) {
 			return nil, r.explain(op, row, cause)
 		}
+		if held, err := r.holdBehind(op, row, cause); held || err != nil {
+			return nil, err
+		}
 		freed, err := r.park(op, row, cause)
 		if err != nil {
 			return nil, err

@@ -20,11 +20,14 @@ type TableConfig struct {
 	Dossier       string   // the value in DossierColumn of the stream's rows
 	Exclude       []string // columns that are not shipped
 	Columns       bool     // journal which columns changed, so that a change ships as a patch
+
+	up *upTable // in a till's outbox
 }
 
 // A SourceConfig is what one stream carries.
 type SourceConfig struct {
-	Tables []TableConfig
+	Tables  []TableConfig
+	Uploads []UploadConfig // what the stream's tills are to send
 }
 
 // A Capture is what all streams of one ERP database carry together. They
@@ -32,6 +35,7 @@ type SourceConfig struct {
 // that works on the database must be given the same streams.
 type Capture struct {
 	streams map[string]SourceConfig
+	outbox  string // the journal of a till's outbox; empty: the ERP's
 }
 
 // NewCapture returns the Capture of the streams, by their names
@@ -53,6 +57,8 @@ type captured struct {
 	dossier string        // the column that says whose row it is, "" when the rows are everybody's
 	masks   bool          // updates are journaled with the changed columns
 	tracked []string      // the columns that count as changes: bit 0, 1, …
+	journal string        // name of the journal, an SQL identifier
+	up      *upTable      // in a till's outbox, else nil
 }
 
 // carried is one table as one stream ships it.
@@ -61,6 +67,22 @@ type carried struct {
 	columns []manifest.Column
 	value   change.Value // what the dossier column holds in the stream's rows
 	patches bool         // ship changes as patches
+}
+
+// journal returns the journal's name as an SQL identifier.
+func (c *Capture) journal() string {
+	if c.outbox != "" {
+		return Quote(c.outbox)
+	}
+	return "caisseauto_journal"
+}
+
+// journalName returns the journal's name as it is.
+func (c *Capture) journalName() string {
+	if c.outbox != "" {
+		return c.outbox
+	}
+	return "caisseauto_journal"
 }
 
 // names returns the names of the key's columns.
@@ -78,7 +100,7 @@ func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 	if !ok {
 		return nil, fmt.Errorf("stream %s is not configured; the configuration has %q", stream, slices.Sorted(maps.Keys(c.streams)))
 	}
-	if len(config.Tables) == 0 {
+	if len(config.Tables)+len(config.Uploads) == 0 && c.outbox == "" {
 		return nil, fmt.Errorf("stream %s carries no table; give it one in the configuration", stream)
 	}
 	byName := make(map[string]*carried, len(config.Tables))
@@ -135,7 +157,7 @@ func (c *Capture) table(db *sqlite3.Conn, name string) (*captured, error) {
 	if sameName(t.Name, "new") || sameName(t.Name, "old") {
 		return nil, errors.New("a trigger cannot tell a table of that name from the row it runs for; rename the table or leave it out")
 	}
-	w := &captured{Table: t}
+	w := &captured{Table: t, journal: c.journal()}
 	shipped := map[string]bool{}
 	first := true
 	for _, stream := range slices.Sorted(maps.Keys(c.streams)) {
@@ -189,12 +211,19 @@ func (w *captured) join(config TableConfig, first bool) error {
 	}
 	w.key, w.keyName, w.dossier = key, name, dossier
 	w.masks = w.masks || config.Columns
+	if config.up != nil {
+		w.up = config.up
+		return w.up.resolve(w)
+	}
 	return nil
 }
 
 // carry returns the table as one stream ships it.
 func (w *captured) carry(config TableConfig) (*carried, error) {
 	for _, name := range config.Exclude {
+		if w.Column(name) == nil && config.up != nil {
+			continue // the server's column, which a till need not have
+		}
 		if w.Column(name) == nil {
 			return nil, fmt.Errorf("exclude names column %s, which does not exist; the table has %q", Quote(name), columnNames(w.Table))
 		}

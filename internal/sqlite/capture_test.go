@@ -132,7 +132,7 @@ func TestMovesBetweenDossiers(t *testing.T) {
 	config := func(d string) []TableConfig {
 		return []TableConfig{{Name: "T", DossierColumn: "D", Dossier: d, Columns: true}}
 	}
-	streams := db.capture(map[string]SourceConfig{"A/down": {config("A")}, "B/down": {config("B")}})
+	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: config("A")}, "B/down": {Tables: config("B")}})
 	a, b := streams["A/down"], streams["B/down"]
 	step := func(sql string, wantA, wantB []string) {
 		t.Helper()
@@ -167,7 +167,7 @@ func TestMovesBetweenDossiers(t *testing.T) {
 func TestRebuild(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1),(2,2),(3,3)")
 	c := []TableConfig{{Name: "t"}}
-	streams := db.capture(map[string]SourceConfig{"A/down": {c}, "B/down": {c}})
+	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
 	for _, s := range streams {
 		s.export(false)
 	}
@@ -237,7 +237,7 @@ func TestWrongConfiguration(t *testing.T) {
 		{TableConfig{Name: "t", DossierColumn: "v"}, []string{`"t"`, "dossier_column", "no dossier"}},
 		{TableConfig{Name: "new"}, []string{`"new"`, "rename the table"}},
 	} {
-		capture := NewCapture(map[string]SourceConfig{"ACME/down": {[]TableConfig{c.table}}})
+		capture := NewCapture(map[string]SourceConfig{"ACME/down": {Tables: []TableConfig{c.table}}})
 		err := capture.Install(context.Background(), db.path, SourceOptions{})
 		for _, part := range append(c.want, "ACME/down") {
 			if err == nil || !strings.Contains(err.Error(), part) {
@@ -246,7 +246,7 @@ func TestWrongConfiguration(t *testing.T) {
 		}
 	}
 	capture := NewCapture(map[string]SourceConfig{
-		"A/down": {[]TableConfig{{Name: "t"}}}, "B/down": {[]TableConfig{{Name: "t", DossierColumn: "v", Dossier: "B"}}}})
+		"A/down": {Tables: []TableConfig{{Name: "t"}}}, "B/down": {Tables: []TableConfig{{Name: "t", DossierColumn: "v", Dossier: "B"}}}})
 	if err := capture.Install(context.Background(), db.path, SourceOptions{}); err == nil || !strings.Contains(err.Error(), "two dossiers disagree") {
 		t.Error(err)
 	}
@@ -316,7 +316,7 @@ func TestManyColumns(t *testing.T) {
 // scans the table.
 func TestQueryPlan(t *testing.T) {
 	db := newSrcDB(t, srcSchema)
-	streams := db.capture(map[string]SourceConfig{"A/down": {srcTables("A", true)}})
+	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)}})
 	db.do("UPDATE article SET price=1")
 	p, err := streams["A/down"].capture.plan(db.Conn, "A/down")
 	if err != nil {
@@ -350,7 +350,7 @@ func TestOrder(t *testing.T) {
 	for _, name := range []string{"n", "a_child", "z_parent", "m"} {
 		tables = append(tables, TableConfig{Name: name})
 	}
-	s := db.capture(map[string]SourceConfig{"A/down": {tables}})["A/down"]
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: tables}})["A/down"]
 	s.export(false)
 	db.do("INSERT INTO z_parent VALUES(1); INSERT INTO a_child VALUES('b',1),('a',1); INSERT INTO m VALUES(1,1,1); INSERT INTO n VALUES(1,1)")
 	lines := &srcLines{}

@@ -14,6 +14,8 @@ type cursor struct {
 	// Tables has how each table was shipped. One that stands here with
 	// another mark than it has now goes whole.
 	Tables map[string]mark `json:"tables,omitempty"`
+	// Uploads is a digest of what tills were asked to send.
+	Uploads string `json:"uploads,omitempty"`
 }
 
 // A mark is the state of a table up to which its journal is to be trusted.

@@ -50,7 +50,7 @@ func (d *delta) grouped(mask string) string {
 	for i, k := range d.key {
 		by = append(by, fmt.Sprintf("k%d COLLATE %s", i+1, Quote(k.Collation)))
 	}
-	sql := "SELECT " + mask + " AS m, " + d.keys + " FROM caisseauto_journal WHERE " + d.entries() +
+	sql := "SELECT " + mask + " AS m, " + d.keys + " FROM " + d.journal + " WHERE " + d.entries() +
 		" GROUP BY " + strings.Join(by, ", ")
 	if mask != "NULL" {
 		sql += " HAVING m IS NOT 0" // only columns that this stream does not ship
@@ -66,6 +66,9 @@ func (d *delta) joined() string {
 	}
 	if d.dossier != "" {
 		on = append(on, "r."+Quote(d.dossier)+" = ?4 COLLATE BINARY")
+	}
+	if d.up != nil {
+		on = append(on, d.up.mine("r"))
 	}
 	return strings.Join(on, " AND ")
 }
@@ -93,6 +96,9 @@ func (d *delta) rowsSQL(mask string, top []int64, rest int64) string {
 
 // deletesSQL returns the statement of the keys whose rows are gone.
 func (d *delta) deletesSQL() string {
+	if d.up != nil {
+		return d.upDeletesSQL()
+	}
 	return fmt.Sprintf("SELECT %s FROM (%s) AS g WHERE %s IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %s AS r WHERE %s)",
 		d.keys, d.grouped("NULL"), strings.ReplaceAll(d.keys, ", ", " IS NOT NULL AND "), Quote(d.Name), d.joined())
 }
@@ -139,7 +145,7 @@ func (d *delta) refuseNullKeys() error {
 		return nil
 	}
 	found := false
-	err := d.e.db.Query("SELECT 1 FROM caisseauto_journal WHERE "+d.entries()+" AND ("+strings.Join(journal, " OR ")+") LIMIT 1",
+	err := d.e.db.Query("SELECT 1 FROM "+d.journal+" WHERE "+d.entries()+" AND ("+strings.Join(journal, " OR ")+") LIMIT 1",
 		func(*sqlite3.Stmt) error { found = true; return nil }, d.args...)
 	if err != nil || !found {
 		return err
@@ -149,6 +155,9 @@ func (d *delta) refuseNullKeys() error {
 	if d.dossier != "" {
 		sql += " AND " + Quote(d.dossier) + " = ?1 COLLATE BINARY"
 		args = append(args, d.value)
+	}
+	if d.up != nil {
+		sql += " AND " + d.up.mine(Quote(d.Name))
 	}
 	return d.e.db.Query(sql+" LIMIT 1", d.nullKey, args...)
 }

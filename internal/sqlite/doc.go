@@ -16,7 +16,13 @@
 // [Source.Reserve] before it is signed and confirmed with [Source.Publish].
 //
 // On a till, a [Till] applies a verified batch in one transaction with the
-// ledger row that says so.
+// ledger row that says so. An [Outbox] is the till's other side: triggers
+// journal the rows that the server wants of it, in the POS's own transaction,
+// and only a receipt of the server's lets go of them.
+//
+// The other way, a [Collector] takes tills' batches into the ERP's database:
+// what the rules or the database do not let in is kept in quarantine, the
+// whole ticket that it is a part of, and what is behind goes on.
 //
 // Both databases belong to other programs. Nothing in them is changed but the
 // tables and triggers whose names begin with caisseauto_ (and the rows that a

@@ -18,6 +18,7 @@ const deleteMemory = 8 << 20
 type extraction struct {
 	db       *sqlite3.Conn
 	sink     change.Sink
+	capture  *Capture
 	from, to int64 // the journal's entries, from excluded
 	kept     int   // bytes of memory for deletes that are left
 	line     []byte
@@ -59,7 +60,7 @@ func (e *extraction) run(list []*extracted) error {
 // changedTables returns the numbers of the tables with entries in the journal.
 func (e *extraction) changedTables() (map[int64]bool, error) {
 	changed := map[int64]bool{}
-	err := e.db.Query(`SELECT DISTINCT tab FROM caisseauto_journal WHERE seq > ?1 AND seq <= ?2`,
+	err := e.db.Query(`SELECT DISTINCT tab FROM `+e.capture.journal()+` WHERE seq > ?1 AND seq <= ?2`,
 		func(s *sqlite3.Stmt) error { changed[s.Int(0)] = true; return nil }, e.from, e.to)
 	return changed, err
 }

@@ -30,7 +30,7 @@ func (c *captured) guards(update bool) []string {
 // the key can be a child of the row that it pushes out, and be deleted itself
 // by ON DELETE CASCADE before anything is journaled.
 func (c *captured) guarded(name string, update bool) bool {
-	return update || name != c.keyName || c.dossier != ""
+	return update || name != c.keyName || c.dossier != "" || c.up.guardsKey(c)
 }
 
 // guard returns the INSERT … SELECT of one constraint.
@@ -58,11 +58,16 @@ func (c *captured) guard(x *Index, update bool) string {
 			terms = slices.Insert(terms, 0, "("+strings.Join(changed, " OR ")+")")
 		}
 		terms = append(terms, "NOT ("+c.sameKey("old")+")")
-	} else if x.Name == c.keyName {
+	} else if x.Name == c.keyName && c.up == nil {
 		d := Quote(c.dossier)
 		terms = append(terms, t+"."+d+" IS NOT new."+d+" COLLATE BINARY")
 	}
-	return c.entry(t, "NULL") + " FROM " + t + " WHERE " + strings.Join(terms, " AND ")
+	mask := "NULL"
+	if c.up != nil {
+		terms = append(terms, c.up.mine(t))
+		mask += ", " + c.base(t)
+	}
+	return c.entry(t, mask) + " FROM " + t + " WHERE " + strings.Join(terms, " AND ")
 }
 
 // simple reports whether an index is on plain columns that are not generated.
@@ -117,7 +122,7 @@ func (c *captured) guardColumns() string {
 	var columns []string
 	id := c.RowidKey()
 	if id != "" {
-		if c.keyName != "" || c.dossier != "" || c.cascades() {
+		if c.keyName != "" || c.dossier != "" || c.up != nil || c.cascades() {
 			return ""
 		}
 		columns = append(columns, id)

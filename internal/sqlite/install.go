@@ -13,7 +13,7 @@ import (
 // entries are pruned, below every stream's cursor
 // (https://www.sqlite.org/autoinc.html). Its dossier and keys have no declared
 // type, so that they keep the storage class of the row.
-var ownTables = []struct{ name, sql string }{
+var ownTables = []ownTable{
 	{"caisseauto_journal", "CREATE TABLE caisseauto_journal(seq INTEGER PRIMARY KEY AUTOINCREMENT, tab INTEGER NOT NULL, dossier, mask INTEGER, k1)"},
 	{"caisseauto_table", "CREATE TABLE caisseauto_table(tab INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE," +
 		" generation INTEGER NOT NULL, declared TEXT NOT NULL, triggers TEXT NOT NULL)"},
@@ -23,12 +23,17 @@ var ownTables = []struct{ name, sql string }{
 	{"caisseauto_event", "CREATE TABLE caisseauto_event(id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, stream TEXT, what TEXT NOT NULL)"},
 }
 
-// newest is the journal's highest number ever given. SQLite's own record of it
+// An ownTable is a table that we make.
+type ownTable struct{ name, sql string }
+
+// newest returns the SQL of the journal's highest number ever given. SQLite's own record of it
 // is not enough: a statement of the ERP that stops with OR FAIL keeps the
 // entries it has written, but not their numbers in sqlite_sequence (seen in
 // 3.54).
-const newest = "max(coalesce((SELECT seq FROM sqlite_sequence WHERE name='caisseauto_journal'), 0)," +
-	" coalesce((SELECT max(seq) FROM caisseauto_journal), 0))"
+func (c *Capture) newest() string {
+	return "max(coalesce((SELECT seq FROM sqlite_sequence WHERE name=" + quoteText(c.journalName()) + "), 0)," +
+		" coalesce((SELECT max(seq) FROM " + c.journal() + "), 0))"
+}
 
 // Install makes our tables and triggers in the ERP's database at path, as far
 // as they are missing or other than they should be, in one transaction. It

@@ -44,15 +44,36 @@ CREATE TABLE IF NOT EXISTS caisseauto_head(
 // administrator to read or to run.
 func (t *Till) InitSQL() string { return ledgerSQL }
 
-// Init makes the ledger's tables where they are not there yet. It takes no
-// lock when they are.
+// Init makes the ledger's tables, and those of the outbox if there is to be
+// one, where they are not there yet. It takes no lock when they are.
 func (t *Till) Init(ctx context.Context) error {
-	if ok, err := t.ready(); ok || err != nil {
+	ok, err := t.ready()
+	if err != nil {
 		return err
 	}
-	_, err := t.locked(ctx, nil, func() error { return t.conn.Exec(ledgerSQL) })
+	if ok && t.o.Outbox != nil {
+		p, err := t.o.Outbox.plan(t.conn)
+		if err != nil {
+			return environment(err)
+		}
+		ok = len(p.statements) == 0
+	}
+	if ok {
+		return nil
+	}
+	_, err = t.locked(ctx, nil, func() error {
+		err := t.conn.Exec(ledgerSQL)
+		if err != nil || t.o.Outbox == nil {
+			return err
+		}
+		p, err := t.o.Outbox.plan(t.conn)
+		if err != nil {
+			return err
+		}
+		return p.run(t.conn)
+	})
 	if err != nil {
-		return fmt.Errorf("making the ledger's tables: %w", environment(err))
+		return fmt.Errorf("making the tables of caisseauto: %w", environment(err))
 	}
 	return nil
 }

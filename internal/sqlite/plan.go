@@ -18,6 +18,7 @@ type plan struct {
 	known      map[string]known // what caisseauto_table says, by folded name
 	actual     []actualTrigger  // our triggers that are there
 	top        int64            // highest table number given
+	capture    *Capture
 }
 
 type known struct {
@@ -43,7 +44,7 @@ func (p *plan) run(db *sqlite3.Conn) error {
 // plan compares the database with what it should have for one stream, or with
 // stream "" for all of them.
 func (c *Capture) plan(db *sqlite3.Conn, stream string) (*plan, error) {
-	p := &plan{generation: map[int64]int64{}, own: map[string]bool{}, known: map[string]known{}}
+	p := &plan{capture: c, generation: map[int64]int64{}, own: map[string]bool{}, known: map[string]known{}}
 	if err := p.load(db); err != nil {
 		return nil, err
 	}
@@ -51,8 +52,8 @@ func (c *Capture) plan(db *sqlite3.Conn, stream string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	journalLost := p.own["caisseauto_table"] && !p.own["caisseauto_journal"]
-	for _, t := range ownTables {
+	journalLost := p.own["caisseauto_table"] && !p.own[foldName(c.journalName())]
+	for _, t := range c.ownTables() {
 		if !p.own[t.name] {
 			p.statements = append(p.statements, t.sql)
 		}
@@ -60,12 +61,23 @@ func (c *Capture) plan(db *sqlite3.Conn, stream string) (*plan, error) {
 	if err := p.keyColumns(db, tables); err != nil {
 		return nil, err
 	}
+	if c.outbox != "" {
+		// Rows that are journaled below come after the place where the
+		// stream begins.
+		if err := p.outbox(db, journalLost); err != nil {
+			return nil, err
+		}
+		if err := p.streams(db, streams); err != nil {
+			return nil, err
+		}
+		streams = nil
+	}
 	configured := map[int64]bool{}
 	for _, t := range tables {
 		p.table(t, journalLost)
 		configured[t.tab] = true
 	}
-	if stream == "" {
+	if stream == "" || c.outbox != "" {
 		p.dropStale(configured)
 	}
 	return p, p.streams(db, streams)
@@ -89,14 +101,14 @@ func (c *Capture) scope(db *sqlite3.Conn, p *plan, stream string) ([]*captured, 
 // load reads what is there.
 func (p *plan) load(db *sqlite3.Conn) error {
 	err := db.Query(`SELECT type, name, tbl_name, sql FROM sqlite_schema
-		WHERE name LIKE 'caisseauto\_%' ESCAPE '\' AND type IN ('table', 'trigger') ORDER BY name`, func(s *sqlite3.Stmt) error {
+		WHERE (name LIKE 'caisseauto\_%' ESCAPE '\' OR name = ?1 COLLATE NOCASE) AND type IN ('table', 'trigger') ORDER BY name`, func(s *sqlite3.Stmt) error {
 		if s.Text(0) == "table" {
 			p.own[foldName(s.Text(1))] = true
 		} else {
 			p.actual = append(p.actual, actualTrigger{s.Text(1), s.Text(2), s.Text(3)})
 		}
 		return nil
-	})
+	}, p.capture.journalName())
 	if err != nil || !p.own["caisseauto_table"] {
 		return err
 	}
@@ -110,17 +122,17 @@ func (p *plan) load(db *sqlite3.Conn) error {
 // keyColumns widens the journal to the widest key.
 func (p *plan) keyColumns(db *sqlite3.Conn, tables []*captured) error {
 	have := 1
-	if p.own["caisseauto_journal"] {
+	if p.own[foldName(p.capture.journalName())] {
 		have = 0
-		err := db.Query(`SELECT 1 FROM pragma_table_info('caisseauto_journal') WHERE name GLOB 'k[0-9]*'`,
-			func(*sqlite3.Stmt) error { have++; return nil })
+		err := db.Query(`SELECT 1 FROM pragma_table_info(?1) WHERE name GLOB 'k[0-9]*'`,
+			func(*sqlite3.Stmt) error { have++; return nil }, p.capture.journalName())
 		if err != nil {
 			return err
 		}
 	}
 	for _, t := range tables {
 		for ; have < len(t.key); have++ {
-			p.add("ALTER TABLE caisseauto_journal ADD COLUMN k%d", have+1)
+			p.add("ALTER TABLE %s ADD COLUMN k%d", p.capture.journal(), have+1)
 		}
 	}
 	return nil
@@ -145,6 +157,9 @@ func (p *plan) table(t *captured, journalLost bool) {
 		return
 	}
 	declared := fingerprint(fmt.Sprintf("%#v %#v", t.Columns, t.Unique))
+	if t.up != nil {
+		declared = t.up.declared(t)
+	}
 	lost := journalLost || fingerprint(actual...) != k.triggers || declared != k.declared
 	if lost {
 		k.generation++
@@ -160,6 +175,9 @@ func (p *plan) table(t *captured, journalLost bool) {
 	}
 	k.declared, k.triggers = declared, fingerprint(digests(expected, t.Name)...)
 	p.record(t, k, ok, lost)
+	if t.up != nil {
+		p.rejournal(t, !ok, lost)
+	}
 }
 
 // record plans what our tables say of a table's new triggers.
@@ -171,12 +189,14 @@ func (p *plan) record(t *captured, k known, renewed, lost bool) {
 	}
 	p.add("UPDATE caisseauto_table SET name=%s, generation=%d, declared='%s', triggers='%s' WHERE tab=%d",
 		quoteText(t.Name), k.generation, k.declared, k.triggers, t.tab)
-	if p.own["caisseauto_journal"] {
+	if t.up == nil && p.own["caisseauto_journal"] {
 		// The bits of masks written before may mean other columns now.
 		p.add("UPDATE caisseauto_journal SET mask=-1 WHERE tab=%d AND mask>=0", t.tab)
 	}
 	what := "the triggers of table " + t.Name + " were renewed"
-	if lost {
+	if lost && t.up != nil {
+		what += "; changes may have gone by them, so all rows of this till go up once more"
+	} else if lost {
 		what += "; changes may have gone by them, so every stream ships the table whole once"
 	}
 	p.add("INSERT INTO caisseauto_event(at, what) VALUES(strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ','now'), %s)", quoteText(what))
@@ -246,7 +266,7 @@ func (p *plan) streams(db *sqlite3.Conn, streams []string) error {
 	}
 	for _, stream := range streams {
 		if !there[stream] {
-			p.add(`INSERT INTO caisseauto_stream(stream, cursor) SELECT %s, '{"seq":' || %s || '}'`, quoteText(stream), newest)
+			p.add(`INSERT INTO caisseauto_stream(stream, cursor) SELECT %s, '{"seq":' || %s || '}'`, quoteText(stream), p.capture.newest())
 		}
 	}
 	return nil

@@ -63,7 +63,7 @@ func (s *Source) repair(ctx context.Context, stream string) error {
 
 // extract reads one batch in the transaction that db has open.
 func (s *Source) extract(db *sqlite3.Conn, p *plan, stream string, full bool, sink change.Sink) (x manifest.Extract, err error) {
-	e := &extraction{db: db, sink: sink, kept: deleteMemory}
+	e := &extraction{db: db, sink: sink, capture: s.capture, kept: deleteMemory}
 	st, text, err := stand(db, stream)
 	if err != nil {
 		return x, err
@@ -97,6 +97,9 @@ func (s *Source) extract(db *sqlite3.Conn, p *plan, stream string, full bool, si
 			x.Tables = append(x.Tables, t.describe())
 		}
 	}
+	if err := s.capture.offer(db, stream, last, &next, &x); err != nil {
+		return x, err
+	}
 	x.Cursor = next.String()
 	return x, nil
 }
@@ -107,7 +110,7 @@ func (s *Source) extract(db *sqlite3.Conn, p *plan, stream string, full bool, si
 // have no holes by themselves: a rollback gives them back.
 func (e *extraction) bounds() (broken bool, err error) {
 	var there int64
-	err = e.db.Query(`SELECT `+newest+`, (SELECT count(*) FROM caisseauto_journal WHERE seq > ?1)`, func(r *sqlite3.Stmt) error {
+	err = e.db.Query(`SELECT `+e.capture.newest()+`, (SELECT count(*) FROM `+e.capture.journal()+` WHERE seq > ?1)`, func(r *sqlite3.Stmt) error {
 		e.to, there = r.Int(0), r.Int(1)
 		return nil
 	}, e.from)

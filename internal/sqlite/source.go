@@ -27,6 +27,7 @@ type Source struct {
 	path    string
 	capture *Capture
 	o       SourceOptions
+	till    bool // it is a till's outbox; see [Outbox]
 }
 
 // NewSource returns the source of the database file at path. Nothing is
@@ -96,14 +97,14 @@ func (s *Source) read(ctx context.Context, work func(*sqlite3.Conn) error) error
 	if err != nil {
 		return s.explain(ctx, err)
 	}
-	err = begin(db)
+	err = s.begin(db)
 	if sqlite3.IsReadOnly(err) || sqlite3.IsCannotOpen(err) {
 		closeDB()
 		if db, closeDB, err = s.open(ctx, sqlite3.ReadWrite); err != nil {
 			return s.explain(ctx, err)
 		}
 		if err = db.Exec("PRAGMA query_only=ON"); err == nil {
-			err = begin(db)
+			err = s.begin(db)
 		}
 	}
 	defer closeDB()
@@ -115,9 +116,15 @@ func (s *Source) read(ctx context.Context, work func(*sqlite3.Conn) error) error
 
 // begin starts a read transaction, and really reads: BEGIN alone takes no
 // snapshot (https://www.sqlite.org/lang_transaction.html).
-func begin(db *sqlite3.Conn) error {
-	// The cache is for reading in the order of a key that is not the rowid.
-	return db.Exec("PRAGMA cache_size=-32768; BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
+func (s *Source) begin(db *sqlite3.Conn) error {
+	// The cache is for reading in the order of a key that is not the rowid;
+	// and SQLite sorts in as much memory as it. A till has less of it, and
+	// what it sends is less.
+	cache := 32 << 10
+	if s.till {
+		cache = 8 << 10
+	}
+	return db.Exec(fmt.Sprintf("PRAGMA cache_size=-%d; BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1", cache))
 }
 
 // explain adds to an error of SQLite which database it is and what can be

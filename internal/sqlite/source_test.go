@@ -36,7 +36,7 @@ func TestSnapshot(t *testing.T) {
 	db := newSrcDB(t, `CREATE TABLE t(id INTEGER PRIMARY KEY, v, pad); CREATE TABLE u(id INTEGER PRIMARY KEY, v);
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<3000) INSERT INTO t SELECT i, i, hex(randomblob(100)) FROM n; INSERT INTO u SELECT id, v FROM t`)
 	config := []TableConfig{{Name: "t"}, {Name: "u"}}
-	s := db.capture(map[string]SourceConfig{"A/down": {config}})["A/down"]
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
 	s.export(false)
 	for round, full := range []bool{false, true, false} {
 		db.do("UPDATE t SET v=v+1; UPDATE u SET v=v+1")
@@ -99,7 +99,7 @@ func TestJournalModes(t *testing.T) {
 		db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 		db.do("PRAGMA journal_mode=" + mode)
 		config := []TableConfig{{Name: "t"}}
-		s := db.capture(map[string]SourceConfig{"A/down": {config}})["A/down"]
+		s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
 		s.export(false)
 		db.do("INSERT INTO t VALUES(1,1)")
 		s.export(false)
@@ -116,7 +116,7 @@ func TestHotJournal(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1)")
 	db.do("PRAGMA journal_mode=delete")
 	config := []TableConfig{{Name: "t"}}
-	s := db.capture(map[string]SourceConfig{"A/down": {config}})["A/down"]
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
 	t.Setenv("CAISSEAUTO_TEST_DIE", "1")
 	srcOtherProcess(t, db.path, `PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN; UPDATE t SET v=666;
 		WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<5000) INSERT INTO t SELECT i, hex(randomblob(200)) FROM n`)
@@ -143,7 +143,7 @@ func TestHotJournal(t *testing.T) {
 func TestBusy(t *testing.T) {
 	ctx := context.Background()
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-	c := NewCapture(map[string]SourceConfig{"A/down": {[]TableConfig{{Name: "t"}}}})
+	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "t"}}}})
 	short := SourceOptions{BusyTimeout: 20 * time.Millisecond}
 	db.do("BEGIN IMMEDIATE")
 	if err := c.Install(ctx, db.path, short); !errors.Is(err, ErrBusy) {
@@ -227,7 +227,7 @@ func TestChinook(t *testing.T) {
 	for _, n := range names {
 		config = append(config, TableConfig{Name: n, Columns: true})
 	}
-	s := db.capture(map[string]SourceConfig{"ACME/down": {config}})["ACME/down"]
+	s := db.capture(map[string]SourceConfig{"ACME/down": {Tables: config}})["ACME/down"]
 	x := s.export(false)
 	if len(x.Tables) != 11 || x.Kind != manifest.Baseline {
 		t.Errorf("%+v", x)

@@ -122,6 +122,9 @@ func (s *stage) file() error {
 	if s.db != nil {
 		return nil
 	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of stage files: %w", err)
+	}
 	sweepStages(s.dir)
 	// CreateTemp makes the file new and with mode 0600.
 	f, err := os.CreateTemp(s.dir, stagePattern)

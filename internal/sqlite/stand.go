@@ -26,6 +26,9 @@ func (s *Source) Stand(ctx context.Context, stream string) (st manifest.Stand, e
 }
 
 func (s *Source) notInstalled() error {
+	if s.till {
+		return fmt.Errorf("%s: %w for an outbox; run: caisseauto init till", s.path, ErrNotInstalled)
+	}
 	return fmt.Errorf("%s: %w for capture; run: caisseauto init server", s.path, ErrNotInstalled)
 }
 
@@ -66,7 +69,7 @@ func (s *Source) Reserve(ctx context.Context, stream string, p manifest.Pending)
 		case p.Epoch != max(st.Last.Epoch, 1) || p.Sequence != st.Last.Sequence+1 || p.Digest == "":
 			return fmt.Errorf("stream %s: batch %d of epoch %d does not follow %d of epoch %d, where the stream stands now; another export was faster, run it again",
 				stream, p.Sequence, p.Epoch, st.Last.Sequence, st.Last.Epoch)
-		case p.Kind != manifest.Baseline && st.Last.Digest == "":
+		case p.Kind != manifest.Baseline && st.Last.Digest == "" && !s.till:
 			return fmt.Errorf("stream %s: the first batch of an epoch must be a baseline", stream)
 		}
 		if _, err := parseCursor(p.Cursor); err != nil {
@@ -92,7 +95,16 @@ func changeOne(db *sqlite3.Conn, stream, sql string, args ...any) error {
 // stream needs any more from the journal. It fails when p is not what was
 // reserved; when p is the last one already there is nothing left to do.
 func (s *Source) Publish(ctx context.Context, stream string, p manifest.Pending) error {
-	err := s.write(ctx, func(db *sqlite3.Conn) error {
+	err := s.publish(ctx, stream, p, func(db *sqlite3.Conn) error { return rememberPublished(db, stream, p.Position) })
+	if err != nil {
+		return err
+	}
+	return s.prune(ctx)
+}
+
+// publish does that in one transaction with also.
+func (s *Source) publish(ctx context.Context, stream string, p manifest.Pending, also func(*sqlite3.Conn) error) error {
+	return s.write(ctx, func(db *sqlite3.Conn) error {
 		st, _, err := stand(db, stream)
 		if err != nil {
 			return err
@@ -108,22 +120,32 @@ func (s *Source) Publish(ctx context.Context, stream string, p manifest.Pending)
 		if p.Kind == manifest.Baseline {
 			baseline = p.Sequence
 		}
-		return changeOne(db, stream, `UPDATE caisseauto_stream SET epoch=?2, sequence=?3, digest=?4, baseline=?5, cursor=?6,
+		err = changeOne(db, stream, `UPDATE caisseauto_stream SET epoch=?2, sequence=?3, digest=?4, baseline=?5, cursor=?6,
 			pending_epoch=NULL, pending_sequence=NULL, pending_digest=NULL, pending_kind=NULL, pending_cursor=NULL
 			WHERE stream=?1`, p.Epoch, p.Sequence, p.Digest, baseline, p.Cursor)
+		if err != nil || also == nil {
+			return err
+		}
+		return also(db)
 	})
-	if err != nil {
-		return err
-	}
-	return s.prune(ctx)
 }
 
 // Advance moves the cursor where there was nothing to seal, and prunes. When
 // the stream stands there already nothing is written to the ERP's database.
 func (s *Source) Advance(ctx context.Context, stream, cursor string) error {
+	moved, err := s.advance(ctx, stream, cursor, nil)
+	if err != nil || !moved {
+		return err
+	}
+	return s.prune(ctx)
+}
+
+// advance moves the cursor in one transaction with also, unless it stands
+// there already.
+func (s *Source) advance(ctx context.Context, stream, cursor string, also func(*sqlite3.Conn) error) (moved bool, err error) {
 	to, err := parseCursor(cursor)
 	if err != nil {
-		return err
+		return false, err
 	}
 	same := false
 	err = s.read(ctx, func(db *sqlite3.Conn) error {
@@ -132,7 +154,7 @@ func (s *Source) Advance(ctx context.Context, stream, cursor string) error {
 		return err
 	})
 	if err != nil || same {
-		return err
+		return false, err
 	}
 	err = s.write(ctx, func(db *sqlite3.Conn) error {
 		st, now, err := stand(db, stream)
@@ -146,18 +168,24 @@ func (s *Source) Advance(ctx context.Context, stream, cursor string) error {
 		if st.Pending != nil || from.Seq > to.Seq {
 			return fmt.Errorf("stream %s was moved by another export meanwhile; run it again", stream)
 		}
-		return changeOne(db, stream, `UPDATE caisseauto_stream SET cursor=?2 WHERE stream=?1`, cursor)
+		err = changeOne(db, stream, `UPDATE caisseauto_stream SET cursor=?2 WHERE stream=?1`, cursor)
+		if err != nil || also == nil {
+			return err
+		}
+		return also(db)
 	})
-	if err != nil {
-		return err
-	}
-	return s.prune(ctx)
+	return true, err
 }
 
 // NewEpoch records an operator's decision after a disaster, with its reason:
 // the next batch is a baseline of a new epoch, and its epoch and number are
 // higher than those of seen and than any that this database has given.
 func (s *Source) NewEpoch(ctx context.Context, stream string, seen manifest.Position, reason string) error {
+	return s.newEpoch(ctx, stream, seen, reason, nil)
+}
+
+// newEpoch does that in one transaction with also.
+func (s *Source) newEpoch(ctx context.Context, stream string, seen manifest.Position, reason string, also func(*sqlite3.Conn) error) error {
 	return s.write(ctx, func(db *sqlite3.Conn) error {
 		st, _, err := stand(db, stream)
 		if err != nil {
@@ -173,6 +201,11 @@ func (s *Source) NewEpoch(ctx context.Context, stream string, seen manifest.Posi
 			WHERE stream=?1`, epoch, sequence)
 		if err != nil {
 			return err
+		}
+		if also != nil {
+			if err := also(db); err != nil {
+				return err
+			}
 		}
 		what := fmt.Sprintf("epoch %d begins after batch %d of epoch %d, number %d: %s", epoch, st.Last.Sequence, st.Last.Epoch, sequence+1, reason)
 		return db.Run(`INSERT INTO caisseauto_event(at, stream, what) VALUES(strftime('%Y-%m-%dT%H:%M:%SZ','now'), ?1, ?2)`, stream, what)

@@ -21,7 +21,7 @@ func srcPending(epoch, sequence int64, digest string, x manifest.Extract) manife
 func TestStand(t *testing.T) {
 	ctx := context.Background()
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1)")
-	s := db.capture(map[string]SourceConfig{"A/down": {[]TableConfig{{Name: "t"}}}})["A/down"]
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "t"}}}})["A/down"]
 	read := func() manifest.Extract {
 		t.Helper()
 		x, err := s.Read(ctx, s.name, false, &srcCounter{})
@@ -124,7 +124,7 @@ func TestIdle(t *testing.T) {
 func TestPrune(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 	c := []TableConfig{{Name: "t"}}
-	streams := db.capture(map[string]SourceConfig{"A/down": {c}, "B/down": {c}})
+	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
 	a, b := streams["A/down"], streams["B/down"]
 	a.export(false)
 	b.export(false)
@@ -140,7 +140,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("%s entries when all have them", n)
 	}
 	db.do("DELETE FROM t WHERE id=3")
-	alone := NewCapture(map[string]SourceConfig{"A/down": {c}})
+	alone := NewCapture(map[string]SourceConfig{"A/down": {Tables: c}})
 	a.Source = NewSource(db.path, alone, SourceOptions{})
 	a.export(false)
 	db.do("DELETE FROM t WHERE id=4")
@@ -162,7 +162,7 @@ func TestInstall(t *testing.T) {
 	}
 	const ours, theirs = "name LIKE 'caisseauto%'", "name NOT LIKE '%caisseauto%' AND name <> 'sqlite_sequence'"
 	before := schema(theirs)
-	c := NewCapture(map[string]SourceConfig{"A/down": {srcTables("A", true)}, "B/down": {srcTables("B", true)}})
+	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)}, "B/down": {Tables: srcTables("B", true)}})
 	sql, err := c.SQL(ctx, db.path, SourceOptions{})
 	if err != nil || !strings.Contains(sql, "CREATE TRIGGER") {
 		t.Fatal(sql, err)
@@ -186,7 +186,7 @@ func TestInstall(t *testing.T) {
 	if got := schema(theirs); got != before {
 		t.Error(cmp.Diff(before, got))
 	}
-	less := NewCapture(map[string]SourceConfig{"A/down": {srcTables("A", true)[:1]}})
+	less := NewCapture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)[:1]}})
 	if err := less.Install(ctx, db.path, SourceOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -200,12 +200,12 @@ func TestInstall(t *testing.T) {
 func TestConfigurationChanges(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v, w); CREATE TABLE u(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1,1); INSERT INTO u VALUES(1,1)")
 	first := []TableConfig{{Name: "t", Exclude: []string{"w"}, Columns: true}}
-	s := db.capture(map[string]SourceConfig{"A/down": {first}})["A/down"]
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: first}})["A/down"]
 	s.export(false)
 	s.check(first)
 	db.do("UPDATE t SET v=5; UPDATE t SET w=2")
 	second := []TableConfig{{Name: "t", Columns: true}, {Name: "u"}}
-	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {second}}), SourceOptions{})
+	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {Tables: second}}), SourceOptions{})
 	srcKeys.Store("u", []string{"id"})
 	if x := s.export(false); len(x.Tables) != 2 || x.Tables[0].Scope != manifest.Whole || x.Kind != manifest.Delta {
 		t.Errorf("%+v", x)
@@ -213,7 +213,7 @@ func TestConfigurationChanges(t *testing.T) {
 	s.check(second)
 	db.do("UPDATE t SET w=7; UPDATE u SET v=2")
 	third := []TableConfig{{Name: "t"}, {Name: "u", Columns: true}}
-	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {third}}), SourceOptions{})
+	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {Tables: third}}), SourceOptions{})
 	x := s.export(false)
 	if d := cmp.Diff([]string{"t upsert id,v,w", "u upsert id,v"}, s.model.ops); d != "" {
 		t.Error(d)
@@ -234,7 +234,7 @@ func TestSharedTable(t *testing.T) {
 	config := func(exclude ...string) []TableConfig {
 		return []TableConfig{{Name: "t", Exclude: exclude, Columns: true}}
 	}
-	streams := db.capture(map[string]SourceConfig{"A/down": {config("a")}, "B/down": {config("b")}})
+	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("b")}})
 	a, b := streams["A/down"], streams["B/down"]
 	step := func(sql string, wantA, wantB []string) {
 		t.Helper()
@@ -251,7 +251,7 @@ func TestSharedTable(t *testing.T) {
 	step("UPDATE t SET b=2", []string{"t patch id,b"}, nil)
 	step("UPDATE t SET a=3, c=3", []string{"t patch id,c"}, []string{"t patch id,a,c"})
 	db.do("UPDATE t SET c=4") // with the bits for a, b and c; then there are two left
-	c := NewCapture(map[string]SourceConfig{"A/down": {config("a")}, "B/down": {config("a", "b")}})
+	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("a", "b")}})
 	a.Source, b.Source = NewSource(db.path, c, SourceOptions{}), NewSource(db.path, c, SourceOptions{})
 	a.export(false)
 	b.export(false)

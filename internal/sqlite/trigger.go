@@ -36,6 +36,7 @@ func (c *captured) triggerPrefix() string { return fmt.Sprintf("caisseauto_%d_",
 func (c *captured) triggers() []trigger {
 	var list []trigger
 	add := func(suffix, event, when string, body ...string) {
+		when = c.up.when(when)
 		name := c.triggerPrefix() + suffix
 		list = append(list, trigger{name, "CREATE TRIGGER " + name + " " + event + " ON " + Quote(c.Name) +
 			when + " BEGIN " + strings.Join(body, "; ") + "; END"})
@@ -45,6 +46,12 @@ func (c *captured) triggers() []trigger {
 	}
 	if body := c.guards(true); len(body) > 0 {
 		add("bu", "BEFORE UPDATE"+c.guardColumns(), "", body...)
+	}
+	if c.up != nil {
+		for _, t := range c.upTriggers() {
+			add(t[0], t[1], t[2], t[3:]...)
+		}
+		return list
 	}
 	add("ai", "AFTER INSERT", "", c.entry("new", "-1"))
 	add("ad", "AFTER DELETE", "", c.entry("old", "NULL"))
@@ -64,6 +71,15 @@ func (c *captured) triggers() []trigger {
 // entry returns the INSERT … SELECT of one journal entry; a FROM and a WHERE
 // may follow it.
 func (c *captured) entry(row, mask string) string {
+	number := ""
+	if c.up != nil { // a statement makes one entry at most
+		number = "1 + " + c.up.newest
+	}
+	return c.numbered(number, row, mask)
+}
+
+// numbered is entry with the number given, where the till gives them.
+func (c *captured) numbered(number, row, mask string) string {
 	var columns, values strings.Builder
 	for i, k := range c.key {
 		fmt.Fprintf(&columns, ", k%d", i+1)
@@ -73,8 +89,11 @@ func (c *captured) entry(row, mask string) string {
 	if c.dossier != "" {
 		dossier = row + "." + Quote(c.dossier)
 	}
-	return fmt.Sprintf("INSERT INTO caisseauto_journal(tab, dossier, mask%s) SELECT %d, %s, %s%s",
-		columns.String(), c.tab, dossier, mask, values.String())
+	if c.up != nil { // whose row it is, is a condition; see mine
+		return fmt.Sprintf("INSERT INTO %s(seq, tab, mask, base%s) SELECT %s, %d, %s%s", c.journal, columns.String(), number, c.tab, mask, values.String())
+	}
+	return fmt.Sprintf("INSERT INTO %s(tab, dossier, mask%s) SELECT %d, %s, %s%s",
+		c.journal, columns.String(), c.tab, dossier, mask, values.String())
 }
 
 // moved returns the condition that an update gave the row another key or
@@ -86,6 +105,11 @@ func (c *captured) moved() string {
 	}
 	if c.dossier != "" && !containsName(c.names(), c.dossier) {
 		terms = append(terms, c.differs(c.dossier))
+	}
+	for _, m := range c.up.owners() {
+		if !containsName(c.names(), m.column) {
+			terms = append(terms, c.differs(m.column))
+		}
 	}
 	return strings.Join(terms, " OR ")
 }

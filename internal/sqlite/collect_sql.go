@@ -1,0 +1,63 @@
+package sqlite
+
+import (
+	"fmt"
+	"strings"
+
+	"caisseauto/internal/change"
+)
+
+// sqls writes the statements that judge a row. All take the whole row as
+// parameters ?1, ?2, …. SQLite itself compares, because a value is not the
+// same before and after a column has stored it: in a column of type INTEGER
+// the text "7" is the number 7.
+func (op *collectOp) sqls() {
+	t, u := op.apply.table, op.table.up
+	from := " FROM " + Quote(t.Name) + " WHERE " + op.apply.where()
+	if op.header.Op != change.Delete {
+		op.sameSQL = "SELECT 1" + from + op.table.same(op.apply)
+	}
+	// A row of another till or dossier can stand under a key that names
+	// neither. In append tables it is the same key with other content.
+	var own []string
+	for i, column := range []string{u.Dossier, u.Till} {
+		if column != "" && !containsName(u.Key, column) {
+			own = append(own, fmt.Sprintf("%s IS ?%d COLLATE BINARY", t.qualified(column), len(op.header.Columns)+1+i))
+		}
+	}
+	if len(own) > 0 {
+		op.ownSQL = "SELECT " + strings.Join(own, " AND ") + from
+	}
+	if p := u.parent; p != nil && len(op.link) > 0 && op.header.Op == change.Upsert && !op.table.linked {
+		var terms []string
+		for i, k := range p.Key {
+			terms = append(terms, Quote(k)+" = "+param(op.link[i]))
+		}
+		for i, column := range []string{p.Dossier, p.Till} {
+			if column != "" {
+				terms = append(terms, fmt.Sprintf("%s IS ?%d COLLATE BINARY", Quote(column), len(op.header.Columns)+1+i))
+			}
+		}
+		op.parentSQL = "SELECT 1 FROM " + Quote(p.Table) + " WHERE " + strings.Join(terms, " AND ")
+	}
+	var columns []string
+	for _, c := range t.Columns {
+		if !c.Generated {
+			columns = append(columns, c.Name)
+		}
+	}
+	op.serversSQL = "SELECT " + QuoteAll("", columns) + from
+}
+
+// same returns the condition that the live row has the values that are sent.
+func (t *collectTable) same(op *applyOp) string {
+	var b strings.Builder
+	for _, i := range op.write {
+		q := op.table.qualified(op.columns[i])
+		fmt.Fprintf(&b, " AND %s IS %s COLLATE BINARY", q, param(i))
+		if op.table.keeps(op.columns[i]) {
+			fmt.Fprintf(&b, " AND typeof(%s) = typeof(%s)", q, param(i))
+		}
+	}
+	return b.String()
+}
