@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/keys"
 )
@@ -18,59 +20,181 @@ func streamDown(dossier string) string { return importer.Stream(dossier) }
 func (a *app) shipCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ship",
-		Short: "Copy sealed batches from the outbox to the drop, and nothing else (server)",
-		Long: `Copies what the drop lacks of each dossier's stream out of the outbox. The
-files are sealed: it does not matter what carries them, how often, or in which
-order. sftp, rsync, rclone or a USB stick do the same job.`,
-		Example: "  caisseauto ship --config server.toml --dossier ACME",
+		Short: "Copy what is sealed from the outbox to the drop, and nothing else",
+		Long: `Copies what the drop lacks out of the outbox: on the server each dossier's stream
+and its receipts, on a till the till's stream. The files are sealed: it does not
+matter what carries them, how often, or in which order. sftp, rsync, rclone or a
+USB stick do the same job.`,
+		Example: "  caisseauto ship --config server.toml --dossier ACME\n  caisseauto ship --config till.toml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx := c.Context()
-			cfg, err := a.loadServer()
+			_, role, err := a.side()
 			if err != nil {
 				return err
 			}
-			list, err := a.dossiers(cfg)
-			if err != nil {
-				return err
+			if role == config.RoleTill {
+				return a.shipTill(c.Context())
 			}
-			d, err := a.openDrop(ctx, &cfg.Common)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			for _, dossier := range list {
-				r, err := a.ship(ctx, d, cfg.Paths.Outbox, streamDown(dossier.Code))
-				if err != nil {
-					return fmt.Errorf("dossier %s: %w", dossier.Code, err)
-				}
-				a.printf("%s: %d files, %d bytes shipped\n", streamDown(dossier.Code), r.Files, r.Bytes)
-			}
-			return nil
+			return a.shipServer(c.Context())
 		},
 	}
+}
+
+func (a *app) shipServer(ctx context.Context) error {
+	cfg, err := a.loadServer()
+	if err != nil {
+		return err
+	}
+	list, err := a.dossiers(cfg)
+	if err != nil {
+		return err
+	}
+	d, err := a.openDrop(ctx, &cfg.Common)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for _, dossier := range list {
+		if err := a.shipStream(ctx, d, cfg.Paths.Outbox, streamDown(dossier.Code)); err != nil {
+			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
+		}
+		n, err := a.shipReceipts(ctx, d, cfg.Paths.Outbox, dossier.Code)
+		if err != nil {
+			return fmt.Errorf("dossier %s: receipts: %w", dossier.Code, err)
+		}
+		if n > 0 {
+			a.printf("%s: %d receipts shipped\n", dossier.Code, n)
+		}
+	}
+	return nil
+}
+
+func (a *app) shipTill(ctx context.Context) error {
+	cfg, dossier, err := a.tillConfig()
+	if err != nil {
+		return err
+	}
+	d, err := a.openDrop(ctx, &cfg.Common)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return a.shipStream(ctx, d, cfg.Paths.Outbox, importer.StreamUp(dossier, cfg.Identity.Number))
+}
+
+func (a *app) shipStream(ctx context.Context, d drop.Drop, outbox, stream string) error {
+	r, err := a.ship(ctx, d, outbox, stream)
+	if err == nil {
+		a.printf("%s: %d files, %d bytes shipped\n", stream, r.Files, r.Bytes)
+	}
+	return err
+}
+
+// shipReceipts copies the receipts that differ from those on the drop.
+func (a *app) shipReceipts(ctx context.Context, d drop.Drop, outbox, dossier string) (n int, err error) {
+	local, err := openLocal(outbox, true)
+	if err != nil {
+		return 0, err
+	}
+	defer local.Close()
+	folder := dossier + "/" + importer.ReceiptFolder
+	l, err := local.List(ctx, folder)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range l.Files {
+		if path.Ext(f.Name) != ".json" {
+			continue
+		}
+		changed, err := drop.MirrorPair(ctx, d, local, folder+"/"+f.Name)
+		if err != nil {
+			return n, err
+		}
+		if changed {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func (a *app) fetchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "fetch",
-		Short: "Copy new batches from the drop to the inbox, and nothing else (till)",
-		Long: `Copies what the till lacks of its stream from the drop into its inbox, with
-resume. Nothing is applied: import does that, with or without a network.`,
+		Short: "Copy what is new from the drop to the inbox, and nothing else",
+		Long: `Copies into the inbox what is lacking there, with resume: on a till its stream
+and its receipt, on the server what the tills have sent. Nothing is applied:
+import, sync and collect do that, with or without a network (--no-fetch,
+--no-ship).`,
 		Example: "  caisseauto fetch --config till.toml",
 		RunE: func(c *cobra.Command, _ []string) error {
-			t, err := a.openTill()
+			_, role, err := a.side()
 			if err != nil {
 				return err
 			}
-			defer t.close()
-			r, err := t.fetch(c.Context())
-			if err != nil {
-				return err
+			if role == config.RoleTill {
+				return a.fetchTill(c.Context())
 			}
-			a.printf("%s: %d files, %d bytes fetched\n", t.stream, r.Files, r.Bytes)
-			return nil
+			return a.fetchServer(c.Context())
 		},
 	}
+}
+
+func (a *app) fetchTill(ctx context.Context) error {
+	t, err := a.openTill()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	r, err := t.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	inbox, err := openLocal(t.cfg.Paths.Inbox, true)
+	if err != nil {
+		return err
+	}
+	defer inbox.Close()
+	dossier, err := a.tillDossier(t.cfg)
+	if err != nil {
+		return err
+	}
+	changed, err := drop.MirrorPair(ctx, inbox, t.drop, receiptPath(dossier, t.cfg.Identity.Number))
+	if err != nil {
+		return err
+	}
+	receipt := ""
+	if changed {
+		receipt = ", and a new receipt"
+	}
+	a.printf("%s: %d files, %d bytes fetched%s\n", t.stream, r.Files, r.Bytes, receipt)
+	return nil
+}
+
+func (a *app) fetchServer(ctx context.Context) error {
+	c, err := a.openCollection(collectFlags{})
+	if err != nil {
+		return err
+	}
+	w, err := c.worker(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.db.Init(ctx); err != nil {
+		return err
+	}
+	jobs, err := c.jobs(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		stream := importer.StreamUp(j.dossier, j.till)
+		r, err := w.fetch(ctx, stream)
+		if err != nil {
+			return err
+		}
+		a.printf("%s: %d files, %d bytes fetched\n", stream, r.Files, r.Bytes)
+	}
+	return nil
 }
 
 // ship mirrors one stream from the outbox to the drop.
@@ -83,6 +207,28 @@ func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (dro
 	bar := a.bar("shipping", true)
 	defer bar.close()
 	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{Progress: bar.copied, Log: a.log()})
+}
+
+// mirrorInbox copies a stream from the drop into an inbox.
+func mirrorInbox(ctx context.Context, inbox, d drop.Drop, stream string, o drop.MirrorOptions) (drop.Report, error) {
+	r, err := drop.Mirror(ctx, inbox, d, stream, o)
+	if !errors.Is(err, drop.ErrConflict) {
+		return r, err
+	}
+	// The inbox holds nothing but copies: where the drop has something else
+	// under the same name, what counts is what verifies and continues the
+	// chain, and the ledger knows how far that goes.
+	o.Log.Warn("the inbox differs from the drop, fetching again", "stream", stream, "reason", err.Error())
+	l, err := inbox.List(ctx, stream)
+	if err != nil {
+		return r, err
+	}
+	for _, f := range l.Files {
+		if err := inbox.Remove(ctx, stream+"/"+f.Name); err != nil {
+			return r, err
+		}
+	}
+	return drop.Mirror(ctx, inbox, d, stream, o)
 }
 
 // A remote is the head of a stream on a drop: the verified statement, and the

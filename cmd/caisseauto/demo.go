@@ -36,8 +36,10 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole exchange on this machine, in seconds",
 		Long: `Makes a server with 10,000 articles, an SFTP drop and some tills in one folder,
-with real keys and databases, exports, imports, changes prices, exports and
-imports again, and compares every row. All files stay for a look.`,
+with real keys and databases: exports, imports, changes prices, exports and
+imports again; then the tills sell 1,000 tickets, one of them without a network,
+and the tickets travel back, are integrated, receipted and proven. Every row is
+compared. All files stay for a look.`,
 		Example: `  caisseauto demo
   caisseauto demo --dir /tmp/demo --tills 5`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -59,6 +61,8 @@ type demo struct {
 	tills []string
 	port  int
 	start time.Time
+
+	serving *serving
 }
 
 func (a *app) demo(ctx context.Context, dir string, tills int) error {
@@ -77,24 +81,28 @@ func (a *app) demo(ctx context.Context, dir string, tills int) error {
 	if err := d.setUp(ctx); err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	if err := d.serveOn(ctx, ln); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	err = d.play(ctx)
+	return errors.Join(err, d.serving.stop())
+}
+
+// serveOn runs the SFTP server of server.toml until it is stopped.
+func (d *demo) serveOn(ctx context.Context, ln net.Listener) error {
 	cfg, err := config.LoadServer(d.server("server.toml"))
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
-	server, err := a.sftpServer(cfg)
+	server, err := d.app.sftpServer(cfg)
 	if err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
-	defer server.Close()
-	ctx, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, ln) }()
-	err = d.play(ctx)
-	stop()
-	if serr := <-done; err == nil && !errors.Is(serr, context.Canceled) {
-		err = serr
-	}
-	return err
+	ctx, cancel := context.WithCancel(ctx)
+	s := &serving{cancel: cancel, done: make(chan error, 1)}
+	go func() { s.done <- errors.Join(server.Serve(ctx, ln), server.Close()) }()
+	d.serving = s
+	return nil
 }
 
 // demoMark marks a folder that a demo made, and may make anew.
@@ -131,6 +139,9 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	d.say("server     %s prices change, one article is new, one goes", term.Count(int64(n)))
 	if err := d.round(ctx); err != nil {
+		return err
+	}
+	if err := d.sales(ctx); err != nil {
 		return err
 	}
 	if err := d.table(ctx); err != nil {
@@ -200,7 +211,7 @@ func (d *demo) till(number, name string) string {
 func (d *demo) next() {
 	text := strings.NewReplacer(
 		"TIME", seconds(time.Since(d.start).Seconds()),
-		"DOWN", filepath.Join(d.dir, "drop", demoDossier, "down"),
+		"DOWN", filepath.Join(d.dir, "drop", demoDossier, "down"), "UP", filepath.Join(d.dir, "drop", demoDossier, "up", d.tills[0]),
 		"SIGNERS", d.server("allowed_signers"), "ERP", d.server("erp.db"),
 		"SERVER", d.server("server.toml"), "TILL", d.till(d.tills[0], "till.toml"),
 		"CAISSEAUTO", invocation(),
@@ -209,7 +220,7 @@ func (d *demo) next() {
 Every row of every till was compared with the server's, by value. TIME in all.
 Look at the files, with nothing but stock tools:
 
-  ls DOWN
+  ls DOWN UP
   tar --zstd -xOf DOWN/0000000002.tar.zst | head
   ssh-keygen -Y verify -f SIGNERS -I server@demo -n manifest@caisseauto \
     -s DOWN/0000000002.manifest.json.sig < DOWN/0000000002.manifest.json
@@ -219,6 +230,12 @@ Change something in ERP with sqlite3, then:
   CAISSEAUTO export --config SERVER
   CAISSEAUTO serve  --config SERVER &
   CAISSEAUTO import --config TILL
+
+Sell something at the till with sqlite3, then:
+
+  CAISSEAUTO sync    --config TILL
+  CAISSEAUTO collect --config SERVER
+  CAISSEAUTO status  --config SERVER
 `))
 }
 

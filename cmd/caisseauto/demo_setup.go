@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,25 @@ func (d *demo) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return d.believeTills()
+}
+
+// believeTills adds the tills' keys to the server's allowed_signers.
+func (d *demo) believeTills() error {
+	f, err := os.OpenFile(d.server("allowed_signers"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	for _, number := range d.tills {
+		signer, err := keys.Load(d.till(number, "keys/till"))
+		if err == nil {
+			_, err = fmt.Fprintln(f, keys.AllowedLine([]string{"till-" + number + "@acme"}, tillNamespaces, signer.Public(), "till "+number))
+		}
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return f.Close()
 }
 
 // fillServer makes the ERP's database, of two companies.
@@ -76,7 +95,8 @@ func (d *demo) writeServer(users []config.ServeUser) error {
 	dossier := config.Dossier{Code: demoDossier}
 	for _, t := range retail.Exchange() {
 		dossier.Tables = append(dossier.Tables, config.Table{Name: t.Name, Direction: t.Direction, DossierColumn: t.DossierColumn,
-			Exclude: t.Exclude, Capture: t.Capture, Conflict: t.Conflict, Append: t.Append})
+			Exclude: t.Exclude, Capture: t.Capture, Conflict: t.Conflict, Append: t.Append,
+			TillColumn: t.TillColumn, Totals: t.Totals, VersionColumn: t.VersionColumn})
 	}
 	s.Dossiers = []config.Dossier{dossier}
 	return config.WriteServer(d.server("server.toml"), s)
@@ -116,6 +136,7 @@ func (d *demo) joinTill(ctx context.Context, number string) error {
 	t.Drop.Key = "keys/sftp"
 	t.Signing.Principal = fmt.Sprintf("till-%s@acme", number)
 	t.Signing.Key = "keys/till"
+	t.JET = config.DefaultJET()
 	if err := config.WriteTill(d.till(number, "till.toml"), t); err != nil {
 		return err
 	}

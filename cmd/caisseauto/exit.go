@@ -56,7 +56,8 @@ func exitCode(err error) int {
 	case errors.As(err, &usage), errors.As(err, &conf), strings.HasPrefix(err.Error(), "unknown command"),
 		errors.Is(err, sqlite.ErrNotInstalled), sqlite3.IsCannotOpen(err):
 		return exitUsage
-	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost),
+	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost), errors.Is(err, sqlite.ErrForked),
+		errors.Is(err, errAlarm),
 		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent):
 		return exitOperator
 	case errors.Is(err, importer.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge):

@@ -26,7 +26,7 @@ type world struct {
 // template is built once, by the real commands, and copied for each test.
 var template = sync.OnceValues(buildTemplate)
 
-var templateDir string // "" before it was built
+var templateDirs []string // made by templates, removed at the end
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -80,7 +80,7 @@ func buildTemplate() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	templateDir = dir
+	templateDirs = append(templateDirs, dir)
 	for _, d := range []string{"server/keys", "till", "drop"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return "", err

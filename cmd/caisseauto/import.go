@@ -38,18 +38,12 @@ type till struct {
 	stream string
 	trust  *keys.Trust
 	db     *sqlite.Till
+	box    *sqlite.Outbox
 	drop   drop.Drop // nil until it is needed
 }
 
 func (a *app) openTill() (*till, error) {
-	cfg, err := a.loadTill()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := cfg.SQLite(); err != nil {
-		return nil, err
-	}
-	dossier, err := a.tillDossier(cfg)
+	cfg, dossier, err := a.tillConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +51,26 @@ func (a *app) openTill() (*till, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{StageDir: cfg.Paths.Stage, Log: a.log()})
+	outbox := outboxOptions(cfg, dossier)
+	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{StageDir: cfg.Paths.Stage, Log: a.log(), Outbox: &outbox})
 	if err != nil {
 		return nil, err
 	}
-	return &till{app: a, cfg: cfg, stream: streamDown(dossier), trust: trust, db: db}, nil
+	return &till{app: a, cfg: cfg, stream: streamDown(dossier), trust: trust, db: db, box: sqlite.NewOutbox(cfg.Database.DSN, outbox)}, nil
+}
+
+// tillConfig loads the configuration of a till, with the dossier that it
+// follows.
+func (a *app) tillConfig() (*config.Till, string, error) {
+	cfg, err := a.loadTill()
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := cfg.SQLite(); err != nil {
+		return nil, "", err
+	}
+	dossier, err := a.tillDossier(cfg)
+	return cfg, dossier, err
 }
 
 // tillDossier is the dossier that the till follows.
@@ -137,31 +146,7 @@ func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (d
 	bar := t.app.bar("fetching", true)
 	defer bar.close()
 	o.Progress, o.Log = bar.copied, t.app.log()
-	r, err := drop.Mirror(ctx, inbox, d, t.stream, o)
-	if !errors.Is(err, drop.ErrConflict) {
-		return r, err
-	}
-	// The inbox holds nothing but copies: where the drop has something else
-	// under the same name, what counts is what verifies and continues the
-	// chain, and the ledger knows how far that goes.
-	t.app.log().Warn("the inbox differs from the drop, fetching again", "stream", t.stream, "reason", err.Error())
-	if err := t.emptyInbox(ctx, inbox); err != nil {
-		return r, err
-	}
-	return drop.Mirror(ctx, inbox, d, t.stream, o)
-}
-
-func (t *till) emptyInbox(ctx context.Context, inbox drop.Drop) error {
-	l, err := inbox.List(ctx, t.stream)
-	if err != nil {
-		return err
-	}
-	for _, f := range l.Files {
-		if err := inbox.Remove(ctx, t.stream+"/"+f.Name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return mirrorInbox(ctx, inbox, d, t.stream, o)
 }
 
 // refetch fetches one batch again.
@@ -183,6 +168,9 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	if err := t.db.Init(ctx); err != nil {
 		return err
 	}
+	if err := installBox(ctx, t.box); err != nil {
+		return err
+	}
 	i := &importer.Importer{
 		Applier: t.db, Stream: t.stream, Inbox: streamFolder(t.cfg.Paths.Inbox, t.stream),
 		Trust: t.trust, Log: a.log(),
@@ -198,6 +186,7 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	i.Progress = bar.show
 	r, err := i.Run(ctx)
 	bar.close()
+	err = t.remember(ctx, r, err)
 	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
 		if perr := t.print(r); err == nil {
 			err = perr
@@ -207,6 +196,21 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 		return fmt.Errorf("what the inbox held is applied, but nothing could be fetched: %w", fetchErr)
 	}
 	return err
+}
+
+// remember writes the technical events of an import to the till's journal.
+func (t *till) remember(ctx context.Context, r importer.Report, err error) error {
+	for _, b := range r.Batches {
+		if r.Before.IsZero() && b.Position == r.Batches[0].Position {
+			text := fmt.Sprintf("initial load: batch %d of %s, %d rows", b.Position.Sequence, t.stream, b.Rows)
+			err = errors.Join(err, t.box.Event(ctx, codes(t.cfg).Load, text, ""))
+		}
+	}
+	s := &synchroniser{app: t.app, cfg: t.cfg, box: t.box}
+	if err == nil {
+		return s.forgive(ctx, stateRefused)
+	}
+	return s.refused(ctx, stateRefused, err)
 }
 
 // An importResult is what import prints with --json.

@@ -44,10 +44,10 @@ ERP's database the journal and its triggers. It can be repeated at any time.`,
 	}
 	till := &cobra.Command{
 		Use:   "till",
-		Short: "Set up a till: configuration, its key, the ledger",
+		Short: "Set up a till: configuration, its key, the ledger, the outbox",
 		Long: `Makes what is missing and changes nothing that is there: the configuration (from
---number, --dossier, --dsn …), the till's key, and the ledger in its database.
-The server's allowed_signers must be brought here once: --trust FILE copies it.`,
+--number, --dossier, --dsn …), the till's key, and in its database the ledger and
+the outbox. What the till sends, the server says in what it imports. The server's allowed_signers must be brought here once: --trust FILE copies it.`,
 		Example: `  caisseauto init till --number 017 --dossier ACME --dsn till.db --drop sftp://till-017@drop.acme.example/ --trust allowed_signers
   caisseauto init till --config till.toml`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.initTill(c.Context(), t) },
@@ -148,8 +148,17 @@ func (a *app) initTill(ctx context.Context, f initFlags) error {
 		return err
 	}
 	defer db.Close()
+	dossier, err := a.tillDossier(cfg)
+	if err != nil {
+		return err
+	}
+	box := sqlite.NewOutbox(cfg.Database.DSN, outboxOptions(cfg, dossier))
+	missingSQL, err := box.SQL(ctx)
+	if err != nil {
+		return err
+	}
 	if f.printSQL {
-		a.printf("%s", db.InitSQL())
+		a.printf("%s%s", db.InitSQL(), missingSQL)
 		return nil
 	}
 	a.did(path, made)
@@ -163,6 +172,25 @@ func (a *app) initTill(ctx context.Context, f initFlags) error {
 		return err
 	}
 	a.did(cfg.Database.DSN+": ledger", true)
+	if err := box.Install(ctx); err != nil {
+		return err
+	}
+	a.did(fmt.Sprintf("%s: outbox %s", cfg.Database.DSN, cfg.Database.Outbox), missingSQL != "")
+	return a.introduce(cfg)
+}
+
+// introduce prints what the server must know of a till before it accepts what
+// the till sends.
+func (a *app) introduce(cfg *config.Till) error {
+	if cfg.Signing.Agent {
+		return nil
+	}
+	signer, err := signerOf(&cfg.Common)
+	if err != nil {
+		return err
+	}
+	a.printf("\nThe server accepts this till's batches with this line in its allowed_signers:\n%s\n",
+		keys.AllowedLine([]string{cfg.Signing.Principal}, tillNamespaces, signer.Public(), ""))
 	return nil
 }
 
@@ -225,7 +253,7 @@ func (a *app) initTrust(c *config.Common) error {
 		return err
 	}
 	line := keys.AllowedLine([]string{c.Signing.Principal},
-		[]string{keys.NamespaceManifest, keys.NamespaceHead}, signer.Public(), "")
+		serverNamespaces, signer.Public(), "")
 	made, err := missing(c.Trust.AllowedSigners, func() error {
 		return durable.Create(c.Trust.AllowedSigners, []byte(line+"\n"), 0o644)
 	})

@@ -17,7 +17,11 @@ func TestMain(m *testing.M) {
 type tidy struct{ *testing.M }
 
 func (t tidy) Run() int {
-	defer func() { _ = os.RemoveAll(templateDir) }()
+	defer func() {
+		for _, dir := range templateDirs {
+			_ = os.RemoveAll(dir)
+		}
+	}()
 	return t.M.Run()
 }
 

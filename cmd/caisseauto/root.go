@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -25,10 +26,10 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "caisseauto",
-		Short: "Signed reference data for autonomous tills, over SFTP",
-		Long: `caisseauto carries reference data from a server's database to autonomous tills
-as signed, numbered archives in plain folders, and applies each in one
-transaction. First look: caisseauto demo`,
+		Short: "Signed exchange between a server and autonomous tills, over SFTP",
+		Long: `caisseauto carries reference data from a server's database to autonomous tills,
+and what the tills sell back to it, as signed, numbered archives in plain
+folders, and applies each in one transaction. First look: caisseauto demo`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -45,6 +46,7 @@ transaction. First look: caisseauto demo`,
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(),
+		a.syncCommand(), a.collectCommand(), a.statusCommand(), a.quarantineCommand(), a.proveCommand(),
 		a.shipCommand(), a.fetchCommand(), a.serveCommand())
 	for _, c := range root.Commands() {
 		usageArgs(c)
@@ -62,16 +64,22 @@ func version() string {
 }
 
 // usageArgs makes surplus arguments a usage error, for c and what is below it.
+// A command whose usage names arguments checks them itself.
 func usageArgs(c *cobra.Command) {
-	c.Args = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return &usageError{fmt.Errorf("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())}
-		}
-		return nil
+	c.Args = cobra.ArbitraryArgs
+	if !strings.Contains(c.Use, " ") {
+		c.Args = noArgs
 	}
 	for _, sub := range c.Commands() {
 		usageArgs(sub)
 	}
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())}
+	}
+	return nil
 }
 
 // log returns the logger of this run: warnings only, unless asked for more.

@@ -116,7 +116,7 @@ func streamFolder(root, stream string) string { return filepath.Join(root, filep
 func captureOf(cfg *config.Server) *sqlite.Capture {
 	streams := map[string]sqlite.SourceConfig{}
 	for _, d := range cfg.Dossiers {
-		streams[streamDown(d.Code)] = sqlite.SourceConfig{Tables: tablesDown(d)}
+		streams[streamDown(d.Code)] = sqlite.SourceConfig{Tables: tablesDown(d), Uploads: tablesUp(d)}
 	}
 	return sqlite.NewCapture(streams)
 }
@@ -132,6 +132,30 @@ func tablesDown(d config.Dossier) []sqlite.TableConfig {
 			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code,
 			Exclude: t.Exclude, Columns: t.Capture == config.CaptureColumns,
 		})
+	}
+	return out
+}
+
+// tablesUp are the tables of a dossier that its tills send.
+func tablesUp(d config.Dossier) []sqlite.UploadConfig {
+	var out []sqlite.UploadConfig
+	for _, t := range d.Tables {
+		u := sqlite.UploadConfig{
+			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code, TillColumn: t.TillColumn, NumberColumn: t.NumberColumn,
+			Totals: t.Totals, Parent: t.Parent, ParentColumns: t.ParentColumns, Exclude: t.Exclude,
+			Conflict: t.Conflict, VersionColumn: t.VersionColumn,
+		}
+		switch {
+		case t.Direction == config.DirectionDown:
+			continue
+		case t.Direction == config.DirectionBoth:
+			u.Mode = "both"
+		case t.Append:
+			u.Mode = "append"
+		default:
+			u.Mode = "replace"
+		}
+		out = append(out, u)
 	}
 	return out
 }

@@ -135,6 +135,15 @@ func (c *Collector) contradictions(stream string, before seenHead, h *manifest.H
 	if err != nil {
 		return nil, err
 	}
+	created := "" // by the till's own clock, as the head's time is
+	err = c.t.conn.Query("SELECT created FROM caisseauto_ledger WHERE stream=?1 AND epoch=?2 AND sequence=?3",
+		func(s *sqlite3.Stmt) error { created = s.Text(0); return nil }, stream, last.Epoch, last.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	// A till that was switched off between a batch and its head left the head
+	// of before, which nobody may have seen yet: that is no contradiction.
+	sealedAt, _ := time.Parse(time.RFC3339Nano, created)
 	same := func(p manifest.Position) bool { return p.Epoch == h.Epoch && p.Sequence == h.Sequence }
 	older := func(p manifest.Position) bool {
 		return h.Epoch < p.Epoch || h.Epoch == p.Epoch && h.Sequence < p.Sequence
@@ -149,7 +158,7 @@ func (c *Collector) contradictions(stream string, before seenHead, h *manifest.H
 	case h.Issue > before.issue && older(before.at):
 		fork("its head %d stands at batch %d, and the older head %d stood at batch %d already: two databases seal as this till, or it was restored",
 			h.Issue, h.Sequence, before.issue, before.at.Sequence)
-	case h.Issue >= before.issue && older(last):
+	case h.Issue >= before.issue && older(last) && h.Issued.After(sealedAt):
 		fork("its head %d stands at batch %d, and batch %d is integrated here already: two databases seal as this till, or it was restored",
 			h.Issue, h.Sequence, last.Sequence)
 	}
