@@ -158,22 +158,22 @@ func (c *checker) processes(ps []Process, may, others []string, side string) {
 // processName is what may name a process: it becomes part of unit names.
 var processName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// erpNames are what the ERP calls the actions (see the manual's glossary).
+// erpNames are what the ERP calls the actions (see the manual's glossary):
+// they may be written in place of ours.
 var erpNames = map[string]string{
 	"extraction": ActionExport, "export_caisseauto": ActionExport,
 	"import_caisseauto": ActionImport, "synchroniseur": ActionSync, "import_updatecaisse": ActionUpdate,
 }
 
 func (c *checker) action(path string, p *Process, may, others []string, side string) {
+	if ours, ok := erpNames[strings.ToLower(p.Action)]; ok {
+		p.Action = ours
+	}
 	for _, o := range others {
 		if p.Action == o {
 			c.fail(path, "write "+list(may)+" here", "%q does not run on a %s", p.Action, side)
 			return
 		}
-	}
-	if ours, ok := erpNames[strings.ToLower(p.Action)]; ok {
-		c.fail(path, `write "`+ours+`"`, "%q is the ERP's name for it", p.Action)
-		return
 	}
 	if p.Action == "" && !c.given(path) {
 		c.fail(path, "write "+list(may), "missing")

@@ -147,10 +147,32 @@ func TestLoadTill(t *testing.T) {
 		Identity: Identity{Number: "017", DefaultUser: "CAISSE017", ServiceUser: "SYNC", Registry: &Registry{Table: "caisse", Key: "numero"}},
 		Users: &Users{Table: "utilisateur", Key: "code",
 			Attachment: &Attachment{Table: "utilisateur_caisse", User: "utilisateur", Till: "caisse"}},
-		Sync: Sync{MaxBackoff: Duration{5 * time.Minute}},
+		Schema: Schema{MissingColumn: "refuse", ChangedType: "refuse", NotNull: "refuse"},
+		Sync:   Sync{MaxBackoff: Duration{5 * time.Minute}},
 	}
 	if diff := cmp.Diff(want, got, parsed); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The ERP's own names of the actions may be written in place of ours.
+func TestActionsByTheirERPNames(t *testing.T) {
+	s, err := LoadServer(put(t, "server.toml", strings.Replace(serverDoc, `action = "export"`, `action = "Extraction"`, 1)))
+	if err != nil || s.Processes[0].Action != ActionExport {
+		t.Error(s, err)
+	}
+	doc := tillDoc
+	for _, name := range []string{"import_caisseauto", "synchroniseur", "import_updatecaisse"} {
+		doc += "[[process]]\nname = \"" + name + "\"\naction = \"" + name + "\"\n"
+	}
+	p, err := LoadTill(put(t, "till.toml", doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{ActionImport, ActionSync, ActionUpdate} {
+		if p.Processes[i].Action != want {
+			t.Errorf("%+v, want %s", p.Processes[i], want)
+		}
 	}
 }
 

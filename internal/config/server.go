@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // parseServer reads a server.toml. file is its name in messages, abs its
@@ -64,6 +65,10 @@ func (c *checker) dossiers(ds []Dossier, driver string) {
 			tables[t.Name] = t.Name
 		}
 		c.parents(ds[i].Tables, entry("dossier", i), driver)
+		c.touches(ds[i].Tables, entry("dossier", i), driver)
+		if d := &ds[i]; d.BaselineEvery.Duration > 0 && d.BaselineEvery.Duration < time.Minute {
+			c.fail(at+".baseline_every", `write "1m" or more`, "%s is too often for every row of every table", d.BaselineEvery)
+		}
 	}
 }
 
@@ -95,6 +100,12 @@ func (c *checker) table(t *Table, at string) {
 		if t.DossierColumn != "" && strings.EqualFold(col, t.DossierColumn) {
 			c.fail(at+".exclude", "take it out of one of the two", "%q is the dossier column, which must travel", col)
 		}
+	}
+	if c.columns(at+".touches_columns", t.TouchesColumns); len(t.TouchesColumns) > 0 && t.Touches == "" {
+		c.fail(at+".touches_columns", `write touches = "…", the table whose key they hold`, "nothing is touched")
+	}
+	if c.name(at+".touches", t.Touches, false); t.Touches != "" && t.Direction == DirectionUp {
+		c.fail(at+".touches", "take it out", "a table that goes up sends nothing down")
 	}
 	c.upload(t, at)
 }

@@ -21,6 +21,7 @@ func parseTill(file, abs string, data []byte) (*Till, error) {
 	}
 	c.identity(t)
 	c.users(t)
+	c.schema(&t.Schema)
 	c.jet(t.JET)
 	c.sync(&t.Sync)
 	c.processes(t.Processes, []string{ActionImport, ActionSync, ActionUpdate}, []string{ActionExport, ActionCollect}, "till")
@@ -67,6 +68,7 @@ func (c *checker) users(t *Till) {
 	c.name("users.table", u.Table, true)
 	c.name("users.key", u.Key, true)
 	c.name("users.till_column", u.TillColumn, false)
+	c.name("users.dossier_column", u.DossierColumn, false)
 	const hint = `write either attachment = { table = "…", user = "…", till = "…" } or till_column = "…"`
 	switch {
 	case u.Attachment != nil && u.TillColumn != "":
@@ -78,6 +80,12 @@ func (c *checker) users(t *Till) {
 		c.name("users.attachment.user", u.Attachment.User, true)
 		c.name("users.attachment.till", u.Attachment.Till, true)
 	}
+}
+
+func (c *checker) schema(s *Schema) {
+	c.oneOf("schema.missing_column", &s.MissingColumn, DriftRefuse, DriftRefuse, DriftIgnore)
+	c.oneOf("schema.changed_type", &s.ChangedType, DriftRefuse, DriftRefuse, DriftIgnore)
+	c.oneOf("schema.not_null", &s.NotNull, DriftRefuse, DriftRefuse, DriftIgnore)
 }
 
 // tillPrincipal checks that the till signs as itself, or fills its name in

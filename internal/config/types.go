@@ -22,6 +22,9 @@ const (
 	ActionSync    = "sync"
 	ActionCollect = "collect"
 	ActionUpdate  = "update"
+
+	DriftRefuse = "refuse"
+	DriftIgnore = "ignore"
 )
 
 // Common is what both files may hold. All paths in it are absolute.
@@ -48,7 +51,8 @@ type Till struct {
 	Common
 	Identity Identity `toml:"till"`
 	Users    *Users   `toml:"users"` // nil: no user is filtered
-	JET      *JET     `toml:"jet"`   // nil: no technical event is written
+	Schema   Schema   `toml:"schema"`
+	JET      *JET     `toml:"jet"` // nil: no technical event is written
 	Sync     Sync     `toml:"sync"`
 }
 
@@ -94,8 +98,14 @@ type Process struct {
 
 // A Dossier is one company's folder in the ERP, and its stream to the tills.
 type Dossier struct {
-	Code   string  `toml:"code"`
-	Tables []Table `toml:"table"`
+	Code string `toml:"code"`
+	// BaselineEvery is the age from which on the newest baseline is followed
+	// by another; 0: only by "export --baseline".
+	BaselineEvery Duration `toml:"baseline_every"`
+	// Retention is how long archives behind a baseline that some till has
+	// applied stay on the drop; 0: for ever. Signed manifests always stay.
+	Retention Duration `toml:"retention"`
+	Tables    []Table  `toml:"table"`
 }
 
 // A Table is one table of a dossier's exchange.
@@ -107,6 +117,11 @@ type Table struct {
 	Capture       string   `toml:"capture"`        // key (default), columns
 	Conflict      string   `toml:"conflict"`       // direction both only; newest by default
 	Append        bool     `toml:"append"`         // rows are only ever added: tickets, JET; without it the till's row replaces the server's
+
+	// Of tables that go down. A change of a row here ships the row of the
+	// table Touches that it refers to once more: an attachment its user.
+	Touches        string   `toml:"touches"`
+	TouchesColumns []string `toml:"touches_columns"` // columns here that hold that table's key; empty: the foreign key to it
 
 	// Of tables that go up or both ways. What is empty is found in the
 	// database's schema where it can be.
@@ -147,8 +162,17 @@ type Identity struct {
 
 // Registry is the table in which a till must find its own number.
 type Registry struct {
-	Table string `toml:"table"`
-	Key   string `toml:"key"`
+	Table        string `toml:"table"`
+	Key          string `toml:"key"`
+	DeleteOthers bool   `toml:"delete_others"` // other tills' rows do not stay here
+}
+
+// Schema says what becomes of a batch that does not quite fit the till's
+// tables: "refuse" (default) the whole batch, or "ignore", and record it.
+type Schema struct {
+	MissingColumn string `toml:"missing_column"` // the batch has a column that the till lacks
+	ChangedType   string `toml:"changed_type"`   // of another type than the till's
+	NotNull       string `toml:"not_null"`       // the till's column is NOT NULL without a default, and the batch lacks it
 }
 
 // JET is the table in which a till remembers technical events (journal des
@@ -191,6 +215,9 @@ type Users struct {
 	Key        string      `toml:"key"`
 	Attachment *Attachment `toml:"attachment"`
 	TillColumn string      `toml:"till_column"`
+	// DossierColumn holds a user's dossier; empty: "dossier", where the
+	// table has such a column.
+	DossierColumn string `toml:"dossier_column"`
 }
 
 // Attachment is the table that says which user may work at which till.

@@ -20,6 +20,8 @@ func TestWriteServer(t *testing.T) {
 	}
 	first.Drop.URL = "file:" + first.Drop.Folder // the second file is in another folder
 	first.Processes[0].Jitter = Duration{90 * time.Second}
+	first.Dossiers[0].BaselineEvery, first.Dossiers[0].Retention = Duration{7 * 24 * time.Hour}, Duration{36 * time.Hour}
+	first.Dossiers[0].Tables[1].Touches, first.Dossiers[0].Tables[1].TouchesColumns = "article", []string{"dossier", `l"article`}
 	first.Dossiers[0].Tables = append(first.Dossiers[0].Tables,
 		Table{Name: `l"été \ 'noël'`, Direction: "up", Append: true, Capture: "key", TillColumn: "caisse", NumberColumn: `"n°"`,
 			Totals: []string{"ttc", `a\b`}},
@@ -47,6 +49,8 @@ func TestWriteTill(t *testing.T) {
 	first.Drop = Drop{URL: "sftp://till-017@drop.example.com/", HostKey: PublicKeys{keyA, keyB}, Key: `C:\keys\till`}
 	first.Signing.Principal = "till-017@acme"
 	first.Sync.MaxBackoff.Duration = 90 * time.Second
+	first.Identity.Registry.DeleteOthers, first.Users.DossierColumn = true, `do"ssier`
+	first.Schema.MissingColumn = DriftIgnore
 	first.JET = DefaultJET()
 	first.JET.Table, first.JET.Data, first.JET.Codes.Purge, first.JET.Codes.Load = `journal "technique"`, `d\n`, "", "80"
 	path := filepath.Join(t.TempDir(), "till.toml")
