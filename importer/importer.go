@@ -125,6 +125,9 @@ func (i *Importer) Run(ctx context.Context) (Report, error) {
 		if next, err = i.first(box, head); err != nil {
 			return r, err
 		}
+	} else if baseline := i.ahead(box, head, pos); baseline > 0 {
+		i.log().Info("going on from a newer baseline", "stream", i.Stream, "from", pos.Sequence, "baseline", baseline)
+		next = baseline
 	}
 	for next > 0 {
 		if err := i.catchUp(ctx, box, next, &r); err != nil {

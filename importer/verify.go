@@ -33,7 +33,7 @@ func (i *Importer) verify(ctx context.Context, sequence int64, pos manifest.Posi
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Follows(pos); err != nil {
+	if err := follows(m, pos); err != nil {
 		return nil, fmt.Errorf("%s: %w; nothing of it was applied", manifest.FileName(sequence, manifest.ManifestExt), err)
 	}
 	path := filepath.Join(i.Inbox, m.Archive.Name)
