@@ -17,15 +17,22 @@ import (
 
 func streamDown(dossier string) string { return importer.Stream(dossier) }
 
+// fromFlag adds --from: a folder with the drop's layout in place of the drop.
+func (a *app) fromFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.medium, "from", "", "`FOLDER` with the drop's layout in place of the drop: a USB stick, a copy")
+}
+
 func (a *app) shipCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "ship",
 		Short: "Copy what is sealed from the outbox to the drop, and nothing else",
 		Long: `Copies what the drop lacks out of the outbox: on the server each dossier's stream
 and its receipts, on a till the till's stream. The files are sealed: it does not
 matter what carries them, how often, or in which order. sftp, rsync, rclone or a
 USB stick do the same job.`,
-		Example: "  caisseauto ship --config server.toml --dossier ACME\n  caisseauto ship --config till.toml",
+		Example: `  caisseauto ship --config server.toml --dossier ACME
+  caisseauto ship --config till.toml
+  caisseauto ship --to /media/usb`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, role, err := a.side()
 			if err != nil {
@@ -37,6 +44,8 @@ USB stick do the same job.`,
 			return a.shipServer(c.Context())
 		},
 	}
+	c.Flags().StringVar(&a.medium, "to", "", "`FOLDER` in place of the drop: a USB stick")
+	return c
 }
 
 func (a *app) shipServer(ctx context.Context) error {
@@ -117,14 +126,14 @@ func (a *app) shipReceipts(ctx context.Context, d drop.Drop, outbox, dossier str
 }
 
 func (a *app) fetchCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "fetch",
 		Short: "Copy what is new from the drop to the inbox, and nothing else",
 		Long: `Copies into the inbox what is lacking there, with resume: on a till its stream
 and its receipt, on the server what the tills have sent. Nothing is applied:
 import, sync and collect do that, with or without a network (--no-fetch,
 --no-ship).`,
-		Example: "  caisseauto fetch --config till.toml",
+		Example: "  caisseauto fetch --config till.toml\n  caisseauto fetch --from /media/usb",
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, role, err := a.side()
 			if err != nil {
@@ -136,6 +145,8 @@ import, sync and collect do that, with or without a network (--no-fetch,
 			return a.fetchServer(c.Context())
 		},
 	}
+	a.fromFlag(c)
+	return c
 }
 
 func (a *app) fetchTill(ctx context.Context) error {

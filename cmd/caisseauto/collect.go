@@ -43,6 +43,8 @@ others go on.`,
 	c.Flags().StringVar(&f.till, "till", "", "`NUMBER` of the only till to collect from")
 	c.Flags().IntVar(&f.workers, "workers", 4, "how many tills at once")
 	c.Flags().BoolVar(&f.noFetch, "no-fetch", false, "integrate what is in the inbox, write receipts into the outbox; something else carries the files")
+	a.fromFlag(c)
+	c.MarkFlagsMutuallyExclusive("from", "no-fetch")
 	return c
 }
 

@@ -28,6 +28,8 @@ it applies what is in the inbox, and exits with 69. Nothing is ever half applied
 		RunE:    func(c *cobra.Command, _ []string) error { return a.importDown(c.Context(), noFetch) },
 	}
 	c.Flags().BoolVar(&noFetch, "no-fetch", false, "apply what is in the inbox; something else carries the files")
+	a.fromFlag(c)
+	c.MarkFlagsMutuallyExclusive("from", "no-fetch")
 	return c
 }
 

@@ -21,6 +21,7 @@ type app struct {
 	logFormat string
 	verbose   bool
 	json      bool
+	medium    string // folder in place of the configured drop: --from, --to
 }
 
 func (a *app) root() *cobra.Command {

@@ -74,8 +74,16 @@ func signerOf(c *config.Common) (keys.Signer, error) {
 	return s, err
 }
 
-// openDrop opens the drop that the configuration names.
+// openDrop opens the drop that the configuration names, or the folder of
+// --from and --to.
 func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error) {
+	if a.medium != "" {
+		d, err := drop.OpenLocal(a.medium)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: the folder %s is not there; is the medium plugged in and mounted?", drop.ErrUnavailable, a.medium)
+		}
+		return d, err
+	}
 	if err := c.NeedDrop(); err != nil {
 		return nil, err
 	}
