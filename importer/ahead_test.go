@@ -1,7 +1,10 @@
 package importer_test
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,5 +157,100 @@ func TestAheadIntoANewerEpoch(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{`9 upsert client ["C1","nine"]`}, db.lines); d != "" {
 		t.Error(d)
+	}
+}
+
+// A recorder is a notebook that can record a baseline without its rows.
+type recorder struct{ notebook }
+
+func (r *recorder) Record(_ context.Context, m *manifest.Manifest, p manifest.Position) error {
+	r.position = p
+	r.lines = append(r.lines, fmt.Sprintf("%d recorded", m.Sequence))
+	return nil
+}
+
+// unchanged seals a baseline whose rows are those that were there before.
+func (w *till) unchanged(rows ...string) {
+	w.t.Helper()
+	w.seal(func(m *manifest.Manifest) {
+		m.Stream, m.Signer, m.Incarnation, m.Kind, m.Unchanged = "ACME/down", "server@acme", "", manifest.Baseline, true
+		m.Tables[0].Scope = manifest.Whole
+	}, upsertHead+strings.Join(rows, "\n")+"\n")
+}
+
+// Deltas or baseline: whichever is fewer bytes. A baseline that is unchanged
+// since the batch before it is not read by who has that.
+func TestFewerBytes(t *testing.T) {
+	large := func() (rows []string) {
+		for n := range 500 {
+			rows = append(rows, fmt.Sprintf(`["K%03d","%x"]`, n, sha256.Sum256([]byte{byte(n), byte(n >> 8)})))
+		}
+		return rows
+	}()
+	deltas := []string{`2 upsert client ["C1","two"]`, `3 upsert client ["C3","three"]`, `4 recorded`, `5 upsert client ["C2","five"]`}
+	baseline := []string{`4 upsert client ["C1","four"]`, `5 upsert client ["C2","five"]`}
+	for _, tt := range []struct {
+		name         string
+		rows2, rows4 []string
+		spoil        func(w *till)
+		until        bool
+		want         []string
+	}{
+		{name: "small deltas", rows4: large, want: deltas},
+		{name: "the baseline's archive was not even fetched", rows4: large, spoil: func(w *till) { w.remove(4, manifest.ArchiveExt) }, want: deltas},
+		{name: "large deltas", rows2: large, rows4: []string{`["C1","four"]`}, want: baseline},
+		{name: "a delta is gone", rows4: []string{`["C1","four"]`}, spoil: func(w *till) { w.remove(3, manifest.ArchiveExt) }, want: baseline},
+		{name: "up to date", rows4: large, spoil: func(w *till) { w.remove(4, manifest.ArchiveExt) }, until: true, want: deltas[2:]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			i, w, _ := newDown(t)
+			db := &recorder{*i.Applier.(*notebook)}
+			i.Applier = db
+			if tt.rows2 == nil {
+				tt.rows2 = []string{`["C1","two"]`}
+			}
+			w.down(manifest.Delta, tt.rows2...)
+			w.down(manifest.Delta, `["C3","three"]`)
+			if tt.until {
+				if r, err := i.Run(t.Context()); err != nil || r.After.Sequence != 3 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				db.lines = nil
+			}
+			w.unchanged(tt.rows4...)
+			w.down(manifest.Delta, `["C2","five"]`)
+			if tt.spoil != nil {
+				tt.spoil(w)
+			}
+			r, err := i.Run(t.Context())
+			if err != nil || r.After.Sequence != 5 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if d := cmp.Diff(tt.want, db.lines); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// An unchanged baseline that follows another batch than the one that was
+// applied is a fork, and not recorded.
+func TestUnchangedSinceSomethingElse(t *testing.T) {
+	i, w, _ := newDown(t)
+	db := &recorder{*i.Applier.(*notebook)}
+	i.Applier = db
+	w.down(manifest.Delta, `["C1","two"]`)
+	if _, err := i.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.lines = nil
+	w.seal(func(m *manifest.Manifest) {
+		m.Stream, m.Signer, m.Incarnation, m.Kind, m.Unchanged = "ACME/down", "server@acme", "", manifest.Baseline, true
+		m.Previous = strings.Repeat("ab", 32)
+		m.Tables[0].Scope = manifest.Whole
+	}, upsertHead+`["C1","x"]`+"\n")
+	r, err := i.Run(t.Context())
+	if !errors.Is(err, importer.ErrRefused) || r.After.Sequence != 2 || db.lines != nil {
+		t.Errorf("%+v, %v, %v", r, err, db.lines)
 	}
 }

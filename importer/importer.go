@@ -70,6 +70,8 @@ type Batch struct {
 	Position manifest.Position
 	Kind     manifest.Kind
 	Applied
+	// Unchanged: a baseline whose rows were here already, and were not read.
+	Unchanged bool
 	// Held: the whole batch went into quarantine, for this reason.
 	Held    bool
 	Reason  string
@@ -144,8 +146,11 @@ func (i *Importer) Run(ctx context.Context) (Report, error) {
 
 // catchUp applies one batch after the other, from number next on.
 func (i *Importer) catchUp(ctx context.Context, box inbox, next int64, r *Report) error {
-	for ; box.whole(next); next++ {
-		b, err := i.one(ctx, next, r.After)
+	for ; i.ready(box, next, r.After); next++ {
+		b, recorded, err := i.record(ctx, box, next, r.After)
+		if !recorded {
+			b, err = i.one(ctx, next, r.After)
+		}
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ type inbox map[int64]parts
 // parts says which files of a batch are there, and since when the first is.
 type parts struct {
 	archive, signature, manifest bool
+	size                         int64 // of the archive, as it is on the disk
 	since                        time.Time
 }
 
@@ -33,13 +34,16 @@ func (i *Importer) list() (inbox, error) {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		p := box[n]
-		if info, err := e.Info(); err == nil && (p.since.IsZero() || info.ModTime().Before(p.since)) {
-			p.since = info.ModTime()
+		p, size := box[n], int64(0)
+		if info, err := e.Info(); err == nil {
+			size = info.Size()
+			if p.since.IsZero() || info.ModTime().Before(p.since) {
+				p.since = info.ModTime()
+			}
 		}
 		switch ext {
 		case manifest.ArchiveExt:
-			p.archive = true
+			p.archive, p.size = true, size
 		case manifest.SignatureExt:
 			p.signature = true
 		case manifest.ManifestExt:
@@ -118,39 +122,6 @@ func (i *Importer) first(box inbox, head *manifest.Head) (int64, error) {
 		}
 	}
 	return 1, nil
-}
-
-// ahead returns the number of the newest baseline that is here and that a
-// reader at pos can go on from, 0 for none. Every row of it has to be read in
-// any case, so that the batches before it would be read for nothing; and after
-// a long absence they may not be there any more.
-func (i *Importer) ahead(box inbox, head *manifest.Head, pos manifest.Position) int64 {
-	if manifest.IsUp(i.Stream) {
-		return 0
-	}
-	if head != nil && head.Epoch >= pos.Epoch && head.Baseline > pos.Sequence && box.whole(head.Baseline) {
-		return head.Baseline
-	}
-	for n := box.newest(); n > pos.Sequence+1; n-- {
-		if !box.whole(n) {
-			continue
-		}
-		// One that cannot be believed is found out when its turn comes.
-		if m, _, err := i.open(n); err == nil && m.Kind == manifest.Baseline && follows(m, pos) == nil {
-			return n
-		}
-	}
-	return 0
-}
-
-// follows is [manifest.Manifest.Follows], but lets a reader go on from a
-// baseline of a higher number without the batches before it.
-func follows(m *manifest.Manifest, pos manifest.Position) error {
-	err := m.Follows(pos)
-	if manifest.IsUp(m.Stream) || m.Kind != manifest.Baseline || m.Epoch < pos.Epoch || m.Sequence <= pos.Sequence+1 {
-		return err
-	}
-	return nil
 }
 
 // jump returns the number of a batch that begins a new epoch behind numbers

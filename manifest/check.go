@@ -67,6 +67,8 @@ func checkChain(m *Manifest) *Refusal {
 		return refuse("M1", "a till sends no baseline")
 	case m.Sequence == 1 && !first:
 		return refuse("M2", "sequence 1 names a batch before it")
+	case m.Unchanged && (m.Kind != Baseline || first):
+		return refuse("M16", "unchanged stands in a baseline alone, and never in the first batch of an epoch")
 	case first && m.Kind != Baseline && !IsUp(m.Stream):
 		return refuse("M2", "the first batch of an epoch must be a baseline")
 	}

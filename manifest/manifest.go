@@ -39,6 +39,10 @@ type Manifest struct {
 	Tables   []Table   `json:"tables"`
 	Members  []Member  `json:"members"`
 
+	// Of a baseline only: its rows are those that a reader holds who has
+	// applied the batch before it, so that such a reader needs no archive.
+	Unchanged bool `json:"unchanged,omitempty"`
+
 	// Of the stream down only. Integrated counts the batches of the dossier's
 	// tills that were integrated before the snapshot; see [Receipt]. Uploads
 	// says what tills are to send; without it nothing changes in that.

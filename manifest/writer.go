@@ -26,6 +26,7 @@ type Extract struct {
 	Tables []Table // in a baseline every table, in a delta those with rows or with scope whole
 
 	// As in [Manifest].
+	Unchanged   bool
 	Integrated  int64
 	Uploads     []Upload
 	Totals      []Total

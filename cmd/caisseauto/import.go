@@ -107,60 +107,6 @@ func (t *till) remote(ctx context.Context) (drop.Drop, error) {
 	return d, nil
 }
 
-// fetch copies what follows the till's position from the drop into the inbox.
-// A verified head spares the listing when there is nothing new, and tells a
-// new till where to begin; nothing else is believed of it here.
-func (t *till) fetch(ctx context.Context) (drop.Report, error) {
-	d, err := t.remote(ctx)
-	if err != nil {
-		return drop.Report{}, err
-	}
-	pos, err := t.db.Position(ctx, t.stream)
-	if err != nil {
-		return drop.Report{}, err
-	}
-	r, err := remoteHead(ctx, d, t.stream, t.trust)
-	if err != nil && !errors.Is(err, importer.ErrRefused) {
-		return drop.Report{}, err
-	}
-	from := pos.Sequence + 1
-	switch {
-	case r.head == nil:
-	case r.head.Position() == pos: // nothing new: no listing
-		inbox, err := openLocal(t.cfg.Paths.Inbox, true)
-		if err != nil {
-			return drop.Report{}, err
-		}
-		defer inbox.Close()
-		return drop.Report{Head: true}, r.keep(ctx, inbox, t.stream)
-	case pos.IsZero():
-		from = r.head.Baseline
-	}
-	return t.mirror(ctx, d, drop.MirrorOptions{From: from})
-}
-
-func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (drop.Report, error) {
-	inbox, err := openLocal(t.cfg.Paths.Inbox, true)
-	if err != nil {
-		return drop.Report{}, err
-	}
-	defer inbox.Close()
-	bar := t.app.bar("fetching", true)
-	defer bar.close()
-	o.Progress, o.Log = bar.copied, t.app.log()
-	return mirrorInbox(ctx, inbox, d, t.stream, o)
-}
-
-// refetch fetches one batch again.
-func (t *till) refetch(ctx context.Context, sequence int64) error {
-	d, err := t.remote(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = t.mirror(ctx, d, drop.MirrorOptions{From: sequence, To: sequence})
-	return err
-}
-
 func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	t, err := a.openTill()
 	if err != nil {
@@ -173,10 +119,7 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	if err := installBox(ctx, t.box); err != nil {
 		return err
 	}
-	i := &importer.Importer{
-		Applier: t.db, Stream: t.stream, Inbox: streamFolder(t.cfg.Paths.Inbox, t.stream),
-		Trust: t.trust, Log: a.log(),
-	}
+	i := t.importer()
 	var fetchErr error
 	if !noFetch {
 		i.Refetch = t.refetch
@@ -235,6 +178,8 @@ type importBatch struct {
 	Deleted  int64   `json:"deleted"`
 	Locked   float64 `json:"locked_seconds"`
 	Elapsed  float64 `json:"seconds"`
+	// Of a baseline whose rows were here already, and were not fetched.
+	Unchanged bool `json:"unchanged,omitempty"`
 }
 
 func (t *till) print(r importer.Report) error {
@@ -243,7 +188,7 @@ func (t *till) print(r importer.Report) error {
 			Epoch: r.After.Epoch, Waiting: r.Waiting, Batches: []importBatch{}}
 		for _, b := range r.Batches {
 			out.Batches = append(out.Batches, importBatch{Batch: b.Position.Sequence, Kind: string(b.Kind), Rows: b.Rows,
-				Inserted: b.Inserted, Updated: b.Updated, Deleted: b.Deleted, Locked: b.Locked.Seconds(), Elapsed: b.Elapsed.Seconds()})
+				Inserted: b.Inserted, Updated: b.Updated, Deleted: b.Deleted, Locked: b.Locked.Seconds(), Elapsed: b.Elapsed.Seconds(), Unchanged: b.Unchanged})
 		}
 		return term.JSON(t.app.stdout, out)
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 )
 
 // A cursor says what a stream has seen of the database when a batch was read.
@@ -44,6 +45,10 @@ func (c cursor) String() string {
 	}
 	return string(b)
 }
+
+// same reports whether a batch read at n ships the same tables and columns,
+// from the same journal, as the one read at c.
+func (c cursor) same(n cursor) bool { return maps.Equal(c.Tables, n.Tables) && c.Uploads == n.Uploads }
 
 // shape returns the digest that stands in a mark.
 func (r *carried) shape() string {

@@ -134,8 +134,32 @@ func (t *Till) expect(m *manifest.Manifest, p manifest.Position) error {
 		ErrMoved, m.Stream, last.Epoch, last.Sequence, last.Digest, m.Kind, p.Sequence, p.Epoch, m.Previous)
 }
 
+// Record writes the ledger's row of a baseline that is Unchanged and follows
+// the batch that was applied last: its rows are here already. The errors are
+// those of Apply.
+func (t *Till) Record(ctx context.Context, m *manifest.Manifest, p manifest.Position) error {
+	if !m.Unchanged || m.Kind != manifest.Baseline {
+		return fmt.Errorf("stream %s: batch %d is not unchanged, and cannot be recorded without its rows", m.Stream, p.Sequence)
+	}
+	_, err := t.locked(ctx, nil, func() error {
+		if err := t.expect(m, p); err != nil {
+			return err
+		}
+		if last, err := t.position(m.Stream); err != nil {
+			return err
+		} else if last.Digest != m.Previous {
+			return fmt.Errorf("%w: the baseline %d is unchanged since the manifest %.12s, and the ledger stands at %.12s; run the import again", ErrMoved, p.Sequence, m.Previous, last.Digest)
+		}
+		return t.record(m, p, change.Applied{})
+	})
+	return environment(err)
+}
+
 // record writes the ledger's row.
 func (t *Till) record(m *manifest.Manifest, p manifest.Position, r change.Applied) error {
+	if err := t.brought(m); err != nil {
+		return err
+	}
 	return t.conn.Run(`INSERT INTO caisseauto_ledger(stream, epoch, sequence, digest, kind, rows, inserted, updated, deleted, created, applied_at)
 		VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)`,
 		m.Stream, p.Epoch, p.Sequence, p.Digest, string(m.Kind), r.Rows, r.Inserted, r.Updated, r.Deleted,

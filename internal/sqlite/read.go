@@ -100,8 +100,27 @@ func (s *Source) extract(db *sqlite3.Conn, p *plan, stream string, full bool, si
 	if err := s.capture.offer(db, stream, last, &next, &x); err != nil {
 		return x, err
 	}
+	if x.Kind == manifest.Baseline && st.Last.Digest != "" && !broken && last.same(next) {
+		if x.Unchanged, err = e.unchanged(list); err != nil {
+			return x, err
+		}
+	}
 	x.Cursor = next.String()
 	return x, nil
+}
+
+// unchanged reports whether the journal has no entry for any row of the
+// stream since its last batch.
+func (e *extraction) unchanged(list []*extracted) (bool, error) {
+	found := false
+	for _, t := range list {
+		d := e.delta(t)
+		err := e.db.Query("SELECT 1 FROM "+d.journal+" WHERE "+d.entries()+" LIMIT 1", func(*sqlite3.Stmt) error { found = true; return nil }, d.args...)
+		if err != nil || found {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // bounds finds the journal's newest entry, and reports whether entries since
