@@ -68,9 +68,12 @@ func TestLeave(t *testing.T) {
 // Nothing is left behind that the server has not got.
 func TestLeaveWhileSomethingWaits(t *testing.T) {
 	for name, prepare := range map[string]func(*upDB){
-		"not sealed":     func(*upDB) {},
-		"not receipted":  func(db *upDB) { db.seal() },
-		"not yet judged": func(db *upDB) { db.exec("UPDATE client SET nom='à nous' WHERE code='C1'"); db.receipt(db.seal().p, 1, 7) },
+		"not sealed":    func(*upDB) {},
+		"not receipted": func(db *upDB) { db.seal() },
+		"not yet judged": func(db *upDB) {
+			db.exec("UPDATE client SET nom='à nous' WHERE code='C1'")
+			db.receipt(db.seal().p, 1, 7)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := movable(t)
