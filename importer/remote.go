@@ -13,6 +13,8 @@ func StreamUp(dossier, till string) string { return manifest.StreamUp(dossier, t
 
 // The statements that travel, for commands that plan or show by them.
 type (
+	// A Manifest is the signed statement of what a batch holds.
+	Manifest = manifest.Manifest
 	// A Head is a writer's statement of its newest batch.
 	Head = manifest.Head
 	// A TillState is what a till's head says of the till.
@@ -58,6 +60,17 @@ func OpenHead(stream string, doc, sig []byte, trust *manifest.Trust) (*Head, err
 		return nil, err
 	}
 	return h, h.Expect(manifest.HeadName, stream)
+}
+
+// OpenManifest verifies the manifest of a batch that was read elsewhere than
+// from an inbox, and that it is the one of that number.
+func OpenManifest(stream string, sequence int64, doc, sig []byte, trust *manifest.Trust) (*Manifest, error) {
+	name := ManifestName(sequence)
+	m, _, err := manifest.Open(name, stream, doc, sig, trust)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.Expect(name, stream, sequence)
 }
 
 // OpenReceipt verifies a receipt for the till's stream. name stands in errors.
