@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
+	"caisseauto/internal/durable"
 	"caisseauto/keys"
 )
 
@@ -208,8 +210,28 @@ func (a *app) fetchServer(ctx context.Context) error {
 	return nil
 }
 
+// carrying keeps a second copy of the same stream out of a folder of ours, for
+// as long as this process lives and has not called done: two of them would
+// stand in each other's way at every file.
+func carrying(root, stream string) (done func(), err error) {
+	folder := streamFolder(root, stream)
+	if err := durable.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	unlock, err := durable.Lock(filepath.Join(folder, ".carry"))
+	if err != nil {
+		return nil, fmt.Errorf("the files of %s are being copied by another process: %w", stream, err)
+	}
+	return func() { _ = unlock() }, nil // the kernel lets go in any case
+}
+
 // ship mirrors one stream from the outbox to the drop.
 func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (drop.Report, error) {
+	done, err := carrying(outbox, stream)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	defer done()
 	local, err := openLocal(outbox, true)
 	if err != nil {
 		return drop.Report{}, err
@@ -220,8 +242,14 @@ func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (dro
 	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{Progress: bar.copied, Log: a.log()})
 }
 
-// mirrorInbox copies a stream from the drop into an inbox.
-func mirrorInbox(ctx context.Context, inbox, d drop.Drop, stream string, o drop.MirrorOptions) (drop.Report, error) {
+// mirrorInbox copies a stream from the drop into the inbox, which is the folder
+// root.
+func mirrorInbox(ctx context.Context, root string, inbox, d drop.Drop, stream string, o drop.MirrorOptions) (drop.Report, error) {
+	done, err := carrying(root, stream)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	defer done()
 	r, err := drop.Mirror(ctx, inbox, d, stream, o)
 	if !errors.Is(err, drop.ErrConflict) {
 		return r, err

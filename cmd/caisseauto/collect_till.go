@@ -139,7 +139,7 @@ func (w *worker) fetch(ctx context.Context, stream string) (drop.Report, error) 
 	if err != nil {
 		return drop.Report{}, err
 	}
-	return mirrorInbox(ctx, w.inbox, w.drop, stream, drop.MirrorOptions{From: pos.Sequence + 1, Log: w.c.app.log()})
+	return mirrorInbox(ctx, w.c.cfg.Paths.Inbox, w.inbox, w.drop, stream, drop.MirrorOptions{From: pos.Sequence + 1, Log: w.c.app.log()})
 }
 
 // integrate applies what the inbox holds of a till.

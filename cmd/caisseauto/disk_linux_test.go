@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -79,5 +80,34 @@ func TestFullDisk(t *testing.T) {
 				t.Error("the till is not what the server is")
 			}
 		})
+	}
+}
+
+// TestFullStage: the private copy of a large batch does not fit on its disk.
+func TestFullStage(t *testing.T) {
+	w := newWorld(t)
+	if code, _, stderr := w.importNow(); code != 0 {
+		t.Fatal(stderr)
+	}
+	w.sql("server/erp.db", `INSERT INTO article WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 21000)
+		SELECT 'Z'||i, 'ACME', hex(randomblob(500)), i, 'z'||i FROM n`)
+	if code, _, stderr := w.exportNow(); code != 0 {
+		t.Fatal(stderr)
+	}
+	grow := smallDisk(t, w.path("till/stage"), 256<<10)
+	before := w.articles("till/till.db")
+	code, _, stderr := w.importNow()
+	if code != exitCannotWrite || !strings.Contains(stderr, "stage") {
+		t.Fatalf("exit code %d, want 73: %s", code, stderr)
+	}
+	if w.articles("till/till.db") != before {
+		t.Error("the till has changed")
+	}
+	grow()
+	if code, _, stderr := w.importNow(); code != 0 {
+		t.Fatalf("with room again: exit code %d: %s", code, stderr)
+	}
+	if w.articles("till/till.db") != w.articles("server/erp.db") {
+		t.Error("the till is not what the server is")
 	}
 }

@@ -95,7 +95,7 @@ func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (d
 	bar := t.app.bar("fetching", true)
 	defer bar.close()
 	o.Progress, o.Log = bar.copied, t.app.log()
-	return mirrorInbox(ctx, inbox, d, t.stream, o)
+	return mirrorInbox(ctx, t.cfg.Paths.Inbox, inbox, d, t.stream, o)
 }
 
 // refetch fetches one batch again.

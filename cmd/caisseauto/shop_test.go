@@ -345,7 +345,7 @@ func (s *shop) remanifest(till string, n int64, by keys.Signer, change func(*man
 }
 
 // text returns the one value of a query.
-func (s *shop) text(file, sql string) (v string) {
+func (s *world) text(file, sql string) (v string) {
 	s.t.Helper()
 	c, err := sqlite3.Open(s.path(file), sqlite3.ReadWrite) // a killed process may have left a hot journal
 	if err != nil {
