@@ -5,6 +5,7 @@ type Table struct {
 	Name, Direction, DossierColumn, Capture, Conflict string
 	Exclude                                           []string
 	Append                                            bool
+	Touches                                           string // an attachment its user
 
 	// Of tables that tills send.
 	TillColumn, NumberColumn, Parent, VersionColumn string
@@ -30,11 +31,13 @@ func Exchange() []Table {
 	vat.DossierColumn = "" // the nation's rates belong to every dossier
 	article := down("article")
 	article.Exclude, article.Capture = []string{"prix_achat"}, "columns"
+	attachment := down("utilisateur_caisse")
+	attachment.Touches = "utilisateur"
 	ticket, jet := up("ticket", "total_ht", "total_tva", "total_ttc"), up("jet")
 	ticket.NumberColumn, jet.NumberColumn = "numero", "numero"
 	return []Table{
 		vat, article, down("code_barre"), down("tarif"), down("moyen_paiement"),
-		down("caisse"), down("utilisateur"), down("utilisateur_caisse"),
+		down("caisse"), down("utilisateur"), attachment,
 		{Name: "client", Direction: "both", DossierColumn: "dossier", Conflict: "newest", VersionColumn: "modifie_le"},
 		{Name: "parametre_caisse", Direction: "both", DossierColumn: "dossier", Conflict: "till", TillColumn: "caisse"},
 		ticket, part("ticket_ligne", "montant"), part("reglement", "montant"), jet,
