@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"caisseauto/internal/sqlite/sqlite3"
@@ -278,7 +279,7 @@ func (t *Till) findTouched(p *applyPlan) error {
 		for _, f := range child.ForeignKeys {
 			parent := p.table(f.Table)
 			acts := !strings.EqualFold(f.OnUpdate, "NO ACTION") && !strings.EqualFold(f.OnUpdate, "RESTRICT")
-			if parent != nil && acts {
+			if parent != nil && acts && !parent.fixed(f.To) {
 				child.touched = true
 			}
 		}
@@ -317,6 +318,21 @@ func (t *Till) findTouched(p *applyPlan) error {
 		}
 	}
 	return err
+}
+
+// fixed reports whether a batch never changes these columns of a row, because
+// rows are known by them; none are the primary key.
+func (t *applyTable) fixed(columns []string) bool {
+	if len(columns) == 0 {
+		columns = t.Key
+	}
+	for _, c := range columns {
+		i := slices.IndexFunc(t.key, func(k IndexColumn) bool { return sameName(k.Name, c) })
+		if i < 0 || t.softKey(i) {
+			return false
+		}
+	}
+	return len(columns) > 0
 }
 
 // plainType is what a declared type may look like to be shown in a command
