@@ -20,6 +20,10 @@ type TableConfig struct {
 	Dossier       string   // the value in DossierColumn of the stream's rows
 	Exclude       []string // columns that are not shipped
 	Columns       bool     // journal which columns changed, so that a change ships as a patch
+	Touches       string   // another table of the stream: a change of a row here ships that table's row whole once more
+	// TouchesColumns are the columns here that hold the touched table's key,
+	// in its order; empty: those of the foreign key to it.
+	TouchesColumns []string
 
 	up *upTable // in a till's outbox
 }
@@ -59,6 +63,7 @@ type captured struct {
 	tracked []string      // the columns that count as changes: bit 0, 1, …
 	journal string        // name of the journal, an SQL identifier
 	up      *upTable      // in a till's outbox, else nil
+	touch   *touch        // nil: a change here touches no other row
 }
 
 // carried is one table as one stream ships it.
@@ -98,7 +103,7 @@ func (c *captured) names() []string {
 func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 	config, ok := c.streams[stream]
 	if !ok {
-		return nil, fmt.Errorf("stream %s is not configured; the configuration has %q", stream, slices.Sorted(maps.Keys(c.streams)))
+		return nil, fmt.Errorf("stream %s is not configured; the configuration has %q", stream, c.sorted())
 	}
 	if len(config.Tables)+len(config.Uploads) == 0 && c.outbox == "" {
 		return nil, fmt.Errorf("stream %s carries no table; give it one in the configuration", stream)
@@ -129,7 +134,7 @@ func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 // all returns every captured table of every stream once, by name.
 func (c *Capture) all(db *sqlite3.Conn) ([]*captured, error) {
 	byName := map[string]*captured{}
-	for _, stream := range slices.Sorted(maps.Keys(c.streams)) {
+	for _, stream := range c.sorted() {
 		list, err := c.stream(db, stream)
 		if err != nil {
 			return nil, err
@@ -145,8 +150,20 @@ func (c *Capture) all(db *sqlite3.Conn) ([]*captured, error) {
 	return list, nil
 }
 
+// sorted returns the names of the streams.
+func (c *Capture) sorted() []string { return slices.Sorted(maps.Keys(c.streams)) }
+
 // table brings together what all streams want of one table.
 func (c *Capture) table(db *sqlite3.Conn, name string) (*captured, error) {
+	w, err := c.bare(db, name)
+	if err != nil {
+		return nil, err
+	}
+	return w, c.touches(db, w)
+}
+
+// bare is table without what its rows touch.
+func (c *Capture) bare(db *sqlite3.Conn, name string) (*captured, error) {
 	t, err := ReadTable(db, name)
 	if errors.Is(err, ErrNoTable) {
 		return nil, fmt.Errorf("%w; correct its name in the configuration or leave it out", err)
@@ -160,7 +177,7 @@ func (c *Capture) table(db *sqlite3.Conn, name string) (*captured, error) {
 	w := &captured{Table: t, journal: c.journal()}
 	shipped := map[string]bool{}
 	first := true
-	for _, stream := range slices.Sorted(maps.Keys(c.streams)) {
+	for _, stream := range c.sorted() {
 		for _, config := range c.streams[stream].Tables {
 			if !sameName(config.Name, t.Name) {
 				continue

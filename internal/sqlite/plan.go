@@ -72,6 +72,9 @@ func (c *Capture) plan(db *sqlite3.Conn, stream string) (*plan, error) {
 		}
 		streams = nil
 	}
+	if err := p.number(tables); err != nil {
+		return nil, err
+	}
 	configured := map[int64]bool{}
 	for _, t := range tables {
 		p.table(t, journalLost)
@@ -144,11 +147,7 @@ func (p *plan) keyColumns(db *sqlite3.Conn, tables []*captured) error {
 // it ships it whole once.
 func (p *plan) table(t *captured, journalLost bool) {
 	k, ok := p.known[foldName(t.Name)]
-	if !ok {
-		p.top++
-		k.tab = p.top
-	}
-	t.tab = k.tab
+	k.tab = t.tab
 	expected := t.triggers()
 	actual := p.triggersOf(t)
 	inPlace := slices.Equal(digests(expected, t.Name), actual)

@@ -53,8 +53,8 @@ func (c *captured) triggers() []trigger {
 		}
 		return list
 	}
-	add("ai", "AFTER INSERT", "", c.entry("new", "-1"))
-	add("ad", "AFTER DELETE", "", c.entry("old", "NULL"))
+	add("ai", "AFTER INSERT", "", append([]string{c.entry("new", "-1")}, c.touchedBy("new")...)...)
+	add("ad", "AFTER DELETE", "", append([]string{c.entry("old", "NULL")}, c.touchedBy("old")...)...)
 	// A row that is the same row as before, of the same dossier, gets one
 	// entry; one that changed its key or its dossier gets one for what it was
 	// and one for what it is.
@@ -63,8 +63,9 @@ func (c *captured) triggers() []trigger {
 	if c.masks {
 		same = c.entry("new", "m") + " FROM (SELECT " + c.mask() + " AS m) WHERE m <> 0"
 	}
-	add("au", "AFTER UPDATE", " WHEN NOT ("+moved+")", same)
-	add("am", "AFTER UPDATE", " WHEN "+moved, c.entry("old", "NULL"), c.entry("new", "NULL"))
+	touched := c.touchedBy("old", "new")
+	add("au", "AFTER UPDATE", " WHEN NOT ("+moved+")", append([]string{same}, touched...)...)
+	add("am", "AFTER UPDATE", " WHEN "+moved, append([]string{c.entry("old", "NULL"), c.entry("new", "NULL")}, touched...)...)
 	return list
 }
 
