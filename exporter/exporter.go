@@ -88,8 +88,19 @@ type Options struct {
 	// SeenHead is the place that the newest head on the drop names; the zero
 	// Position when that is not known.
 	SeenHead manifest.Position
-	// Oldest is the lowest number on the drop, 0 when that is not known.
+	// Oldest is the lowest number on the drop whose archive is there, 0 when
+	// that is not known.
 	Oldest int64
+	// BaselineEvery is the age of the newest baseline from which on a run makes
+	// another one by itself; 0: never.
+	BaselineEvery time.Duration
+	// Retention is the age from which on archives behind the newest baseline
+	// are no longer kept; 0: never. Manifests and signatures stay.
+	Retention time.Duration
+	// Confirmed is a place in this stream that some reader says, signed, that
+	// it has applied: the newest baseline must not be behind it for anything
+	// to be let go. The digest is not looked at.
+	Confirmed manifest.Position
 	// Issue is the counter of the newest head known to be on the drop.
 	Issue int64
 }
@@ -103,6 +114,7 @@ type Result struct {
 	Rows     int64
 	Tables   []string // tables of the sealed batch, in the order of the manifest
 	Archive  int64    // bytes of its archive
+	Oldest   int64    // the lowest number whose archive is to be kept, as the head says; see Prune
 	Elapsed  time.Duration
 }
 
@@ -149,13 +161,14 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := e.seal(ctx, &stand, o.Full, &r); err != nil {
+	if err := e.sealAll(ctx, &stand, o, &r); err != nil {
 		return Result{}, err
 	}
 	if oldest == 0 {
 		oldest = stand.Last.Sequence
 	}
-	r.Position = stand.Last
+	oldest = e.retain(stand, oldest, o)
+	r.Position, r.Oldest = stand.Last, oldest
 	if stand.Last.Digest != "" { // a new epoch without a batch has no head yet
 		err = e.renewHead(ctx, stand, oldest, o.Issue)
 	}
@@ -164,8 +177,8 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 }
 
 // seal reads, packs and publishes one batch, and brings stand up to it.
-func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, full bool, r *Result) error {
-	b, err := e.pack(ctx, *stand, full)
+func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, w wish, r *Result) error {
+	b, err := e.pack(ctx, *stand, w)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 // one for a day is cut off, by a fault or by somebody.
 const defaultHeadLife = 24 * time.Hour
 
-// numbers returns the oldest and the newest number whose manifest is in the
-// outbox, zeros when there is none.
+// numbers returns the oldest number whose archive, and the newest whose
+// manifest is in the outbox, zeros when there is none.
 func (e *Exporter) numbers() (oldest, newest int64, err error) {
 	entries, err := os.ReadDir(e.Outbox)
 	if err != nil {
@@ -28,13 +28,12 @@ func (e *Exporter) numbers() (oldest, newest int64, err error) {
 	}
 	for _, entry := range entries { // sorted by name, and names are padded
 		n, ext, ok := manifest.ParseFileName(entry.Name())
-		if !ok || ext != manifest.ManifestExt {
-			continue
-		}
-		if oldest == 0 {
+		switch {
+		case ok && ext == manifest.ManifestExt:
+			newest = n
+		case ok && ext == manifest.ArchiveExt && oldest == 0:
 			oldest = n
 		}
-		newest = n
 	}
 	return oldest, newest, nil
 }

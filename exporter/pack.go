@@ -22,8 +22,8 @@ type batch struct {
 }
 
 // pack reads the source into the staging folder. It returns nil when there
-// was nothing to seal.
-func (e *Exporter) pack(ctx context.Context, stand manifest.Stand, full bool) (*batch, error) {
+// was nothing to seal, or not what was wished for.
+func (e *Exporter) pack(ctx context.Context, stand manifest.Stand, w wish) (*batch, error) {
 	// What a crash left here was never reserved: nobody knows of it.
 	if err := os.RemoveAll(e.staging()); err != nil {
 		return nil, err
@@ -33,14 +33,18 @@ func (e *Exporter) pack(ctx context.Context, stand manifest.Stand, full bool) (*
 	}
 	sequence := stand.Last.Sequence + 1
 	name := manifest.FileName(sequence, manifest.ArchiveExt)
-	p, extract, err := e.read(ctx, filepath.Join(e.staging(), name), full || stand.Last.Digest == "")
+	p, extract, err := e.read(ctx, filepath.Join(e.staging(), name), w != changes || stand.Last.Digest == "")
 	if err != nil {
 		return nil, err
 	}
 	if extract.Kind == manifest.Delta && len(extract.Tables) == 0 && len(extract.Uploads) == 0 {
 		return nil, errors.Join(e.Source.Advance(ctx, e.Stream, extract.Cursor), os.RemoveAll(e.staging()))
 	}
+	if w == onlyUnchanged && !extract.Unchanged {
+		return nil, os.RemoveAll(e.staging())
+	}
 	m := e.describe(stand, name, p, extract)
+	m.Unchanged = extract.Unchanged && w != everything
 	doc, err := manifest.Encode(m)
 	if err != nil {
 		return nil, err
