@@ -12,6 +12,9 @@ import (
 // one that is Unchanged since the batch that was applied last. It writes the
 // ledger's row, as Apply does.
 type Recorder interface {
+	// NeedsRows reports whether the database lacks values that the rows of
+	// the next baseline would mend, unchanged or not.
+	NeedsRows(ctx context.Context, stream string) (bool, error)
 	Record(ctx context.Context, m *manifest.Manifest, p manifest.Position) error
 }
 
@@ -63,8 +66,15 @@ func (i *Importer) way(box inbox, pos manifest.Position, n int64) (bytes int64, 
 
 // records reports whether baselines can be recorded without their rows.
 func (i *Importer) records() bool {
-	_, can := i.Applier.(Recorder)
-	return can
+	r, can := i.Applier.(Recorder)
+	if !can {
+		return false
+	}
+	needs, err := r.NeedsRows(context.Background(), i.Stream)
+	if err != nil {
+		i.log().Warn("taking the rows of every baseline", "stream", i.Stream, "error", err.Error())
+	}
+	return err == nil && !needs
 }
 
 // signed opens the manifest of a batch of which the archive need not be here.

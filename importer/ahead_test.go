@@ -161,7 +161,12 @@ func TestAheadIntoANewerEpoch(t *testing.T) {
 }
 
 // A recorder is a notebook that can record a baseline without its rows.
-type recorder struct{ notebook }
+type recorder struct {
+	notebook
+	needs bool
+}
+
+func (r *recorder) NeedsRows(context.Context, string) (bool, error) { return r.needs, nil }
 
 func (r *recorder) Record(_ context.Context, m *manifest.Manifest, p manifest.Position) error {
 	r.position = p
@@ -193,19 +198,20 @@ func TestFewerBytes(t *testing.T) {
 		name         string
 		rows2, rows4 []string
 		spoil        func(w *till)
-		until        bool
+		until, needs bool
 		want         []string
 	}{
 		{name: "small deltas", rows4: large, want: deltas},
 		{name: "the baseline's archive was not even fetched", rows4: large, spoil: func(w *till) { w.remove(4, manifest.ArchiveExt) }, want: deltas},
 		{name: "large deltas", rows2: large, rows4: []string{`["C1","four"]`}, want: baseline},
 		{name: "a delta is gone", rows4: []string{`["C1","four"]`}, spoil: func(w *till) { w.remove(3, manifest.ArchiveExt) }, want: baseline},
+		{name: "rows are needed", rows4: []string{`["C1","four"]`}, needs: true, want: baseline},
 		{name: "up to date", rows4: large, spoil: func(w *till) { w.remove(4, manifest.ArchiveExt) }, until: true, want: deltas[2:]},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i, w, _ := newDown(t)
-			db := &recorder{*i.Applier.(*notebook)}
-			i.Applier = db
+			db := &recorder{notebook: *i.Applier.(*notebook)}
+			i.Applier, db.needs = db, tt.needs
 			if tt.rows2 == nil {
 				tt.rows2 = []string{`["C1","two"]`}
 			}
@@ -237,7 +243,7 @@ func TestFewerBytes(t *testing.T) {
 // applied is a fork, and not recorded.
 func TestUnchangedSinceSomethingElse(t *testing.T) {
 	i, w, _ := newDown(t)
-	db := &recorder{*i.Applier.(*notebook)}
+	db := &recorder{notebook: *i.Applier.(*notebook)}
 	i.Applier = db
 	w.down(manifest.Delta, `["C1","two"]`)
 	if _, err := i.Run(t.Context()); err != nil {

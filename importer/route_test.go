@@ -40,7 +40,7 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i, w, db := newDown(t)
-			i.Applier = &recorder{*db}
+			i.Applier = &recorder{notebook: *db}
 			archives := map[int64]bool{}
 			for n, b := range tt.batches {
 				switch b.kind {

@@ -100,6 +100,7 @@ func filled(m *Manifest) *Manifest {
 		u := &c.Uploads[i]
 		u.Key, u.Sums, u.Link = append([]string{}, u.Key...), append([]string{}, u.Sums...), append([]string{}, u.Link...)
 		u.Exclude = append([]string{}, u.Exclude...)
+		u.Columns = append([]Column{}, u.Columns...)
 	}
 	c.Totals = filledTotals(m.Totals)
 	return &c

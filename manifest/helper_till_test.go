@@ -1,6 +1,8 @@
 package manifest_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ const incarnation = "00112233445566778899aabbccddeeff"
 
 // uploads are those of a shop: tickets with lines, customers both ways.
 func uploads() []manifest.Upload {
-	return []manifest.Upload{
+	list := []manifest.Upload{
 		{Table: "ticket", Mode: manifest.Append, Key: []string{"dossier", "caisse", "numero"}, Dossier: "dossier", Till: "caisse", Number: "numero",
 			Sums: []string{"total"}, Link: nil},
 		{Table: "ligne", Mode: manifest.Append, Key: []string{"dossier", "caisse", "numero", "rang"}, Dossier: "dossier", Till: "caisse",
@@ -20,6 +22,26 @@ func uploads() []manifest.Upload {
 		{Table: "client", Mode: manifest.Both, Key: []string{"dossier", "code"}, Dossier: "dossier"},
 		{Table: "parametre", Mode: manifest.Replace, Key: []string{"nom"}, Till: "caisse"},
 	}
+	for i := range list {
+		list[i].Columns = uploadColumns(&list[i])
+	}
+	return list
+}
+
+// uploadColumns returns what an upload names, each once, and one more column.
+func uploadColumns(u *manifest.Upload) (columns []manifest.Column) {
+	for _, name := range slices.Concat(u.Key, []string{u.Dossier, u.Till, u.Number}, u.Sums, u.Link, []string{"autre"}) {
+		c := manifest.Column{Name: name, Type: "TEXT"}
+		if name != "" && !slices.Contains(columns, c) {
+			columns = append(columns, c)
+		}
+	}
+	return columns
+}
+
+// columnText returns how a column stands in the encoding of uploads.
+func columnText(name string) string {
+	return fmt.Sprintf("        {\n          \"name\": %q,\n          \"type\": \"TEXT\"", name)
 }
 
 // terms returns a good delta that says nothing but what tills are to send.

@@ -14,7 +14,7 @@ import (
 var badTickets = []bad{
 	{"till sends a baseline", "M1", `"kind": "delta"`, `"kind": "baseline"`},
 	{"till sends a table whole", "M6", `"scope": "changes"`, `"scope": "whole"`},
-	{"till names uploads", "M12", `  "totals": [`, "  \"uploads\": [\n    {\n      \"table\": \"t\",\n      \"mode\": \"append\",\n      \"key\": [\n        \"k\"\n      ],\n      \"dossier_column\": \"\",\n      \"till_column\": \"\",\n      \"number_column\": \"\",\n      \"sums\": [],\n      \"exclude\": [],\n      \"parent\": \"\",\n      \"parent_columns\": []\n    }\n  ],\n  \"totals\": ["},
+	{"till names uploads", "M12", `  "totals": [`, "  \"uploads\": [\n    {\n      \"table\": \"t\",\n      \"mode\": \"append\",\n      \"key\": [\n        \"k\"\n      ],\n      \"dossier_column\": \"\",\n      \"till_column\": \"\",\n      \"number_column\": \"\",\n      \"sums\": [],\n      \"exclude\": [],\n      \"parent\": \"\",\n      \"parent_columns\": [],\n      \"columns\": [\n        {\n          \"name\": \"k\",\n          \"type\": \"\"\n        }\n      ]\n    }\n  ],\n  \"totals\": ["},
 	{"till names what was integrated", "M12", `  "totals": [`, "  \"integrated\": 1,\n  \"totals\": ["},
 	{"till without incarnation", "M12", ",\n  \"incarnation\": \"" + incarnation + `"`, ""},
 	{"incarnation in capitals", "M12", "aabbccddeeff", "AABBCCDDEEFF"},
@@ -78,8 +78,20 @@ var badTerms = []bad{
 	{"upload with a parent that is not sent", "M13", `"parent": "ticket"`, `"parent": "commande"`},
 	{"upload with a parent but no link", "M13", "\"parent_columns\": [\n        \"dossier\",\n        \"caisse\",\n        \"numero\"\n      ]", `"parent_columns": []`},
 	{"upload with a link but no parent", "M13", `"parent": "ticket"`, `"parent": ""`},
-	{"upload with a link of other length", "M13", "\"dossier\",\n        \"caisse\",\n        \"numero\"\n      ]\n    }", "\"dossier\",\n        \"caisse\"\n      ]\n    }"},
-	{"upload that is its own parent", "M13", "\"parent\": \"\",\n      \"parent_columns\": []", "\"parent\": \"ticket\",\n      \"parent_columns\": [\n        \"a\",\n        \"b\",\n        \"c\"\n      ]"},
+	{"upload with a link of other length", "M13", "\"parent_columns\": [\n        \"dossier\",\n        \"caisse\",\n        \"numero\"\n      ]", "\"parent_columns\": [\n        \"dossier\",\n        \"caisse\"\n      ]"},
+	{"upload that is its own parent", "M13", "\"parent\": \"\",\n      \"parent_columns\": []", "\"parent\": \"ticket\",\n      \"parent_columns\": [\n        \"dossier\",\n        \"caisse\",\n        \"numero\"\n      ]"},
+	{"upload with a column twice", "M13", columnText("autre"), columnText("dossier")},
+	{"upload with a column without name", "M13", columnText("autre"), columnText("")},
+	{"upload with NUL in a type", "M13", columnText("autre"), strings.Replace(columnText("autre"), "TEXT", `a\u0000`, 1)},
+	{"upload without a key column", "M13", columnText("code"), columnText("codes")},
+	{"upload without the column of a sum", "M13", columnText("total"), columnText("totals")},
+	{"upload without a link's column", "M13", "\"numero\"\n      ],\n      \"columns\"", "\"number\"\n      ],\n      \"columns\""},
+	{"upload without its till column", "M13", `"till_column": "caisse"`, `"till_column": "till"`},
+	{"upload without its dossier column", "M13", `"dossier_column": "dossier"`, `"dossier_column": "folder"`},
+	{"upload without its number column", "M13", `"number_column": "numero"`, `"number_column": "number"`},
+	{"upload that sends what it excludes", "M13", `"exclude": []`, "\"exclude\": [\n        \"autre\"\n      ]"},
+	{"upload without columns", "M13", "\"columns\": [\n        {\n          \"name\": \"nom\",\n          \"type\": \"TEXT\"\n        },\n        {\n          \"name\": \"caisse\",\n          \"type\": \"TEXT\"\n        },\n        {\n          \"name\": \"autre\",\n          \"type\": \"TEXT\"\n        }\n      ]", `"columns": []`},
+	{"upload with a column's field left out", "D3", "          \"name\": \"autre\",\n          \"type\": \"TEXT\"\n", "          \"name\": \"autre\"\n"},
 	{"totals given but empty", "D3", `  "members": [],`, `  "members": [],` + "\n  \"totals\": [],"},
 	{"upload null", "D3", `"sums": []`, `"sums": null`},
 }
@@ -171,7 +183,7 @@ func TestOpenRefusesOfATill(t *testing.T) {
 	wantRule(t, err, "H7", "head")
 	long := terms()
 	for n := range 1000 {
-		long.Uploads = append(long.Uploads, manifest.Upload{Table: fmt.Sprint("t", n), Mode: manifest.Append, Key: []string{"k"}})
+		long.Uploads = append(long.Uploads, manifest.Upload{Table: fmt.Sprint("t", n), Mode: manifest.Append, Key: []string{"k"}, Columns: []manifest.Column{{Name: "k"}}})
 	}
 	_, err = manifest.Encode(long)
 	wantRule(t, err, "M13", "manifest")

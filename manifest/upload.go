@@ -29,6 +29,9 @@ type Upload struct {
 	Exclude []string `json:"exclude"`        // columns that are not sent
 	Parent  string   `json:"parent"`         // table of the row that this one is a part of: a ticket's line has the ticket
 	Link    []string `json:"parent_columns"` // columns here that hold the parent's key, in its order
+	// Columns are the server's columns that are sent, so that a till that has
+	// nothing yet can make the table.
+	Columns []Column `json:"columns"`
 }
 
 // A Total is the control total of one table: of a batch, or of all that was

@@ -52,6 +52,29 @@ func checkUpload(u *Upload) *Refusal {
 	case (u.Parent == "") != (len(u.Link) == 0) || !validNames(u.Link):
 		return refuse("M13", "upload of %s: parent and parent_columns do not belong together", u.Table)
 	}
+	return checkUploadColumns(u)
+}
+
+// checkUploadColumns holds the columns of an upload against all else that it
+// names.
+func checkUploadColumns(u *Upload) *Refusal {
+	columns := make(map[string]bool, len(u.Columns))
+	for _, c := range u.Columns {
+		if !validName(c.Name) || !validType(c.Type) || columns[c.Name] {
+			return refuse("M13", "upload of %s: column %q has no proper name or type, or stands there twice", u.Table, c.Name)
+		}
+		columns[c.Name] = true
+	}
+	for _, needed := range slices.Concat(u.Key, u.Sums, u.Link, []string{u.Dossier, u.Till, u.Number}) {
+		if needed != "" && !columns[needed] {
+			return refuse("M13", "upload of %s: %q is in its key, its sums or another of its settings, but is none of its columns", u.Table, needed)
+		}
+	}
+	for _, name := range u.Exclude {
+		if columns[name] {
+			return refuse("M13", "upload of %s: column %q is both sent and excluded", u.Table, name)
+		}
+	}
 	return nil
 }
 

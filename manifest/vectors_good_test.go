@@ -58,9 +58,9 @@ func (w *vectorWriter) writeGood() {
 	// No rows, but what tills are to send from now on.
 	down = w.batch("server", down, &manifest.Manifest{Stream: "ACME/down", Epoch: 2, Kind: manifest.Delta, Signer: "server@acme",
 		Integrated: 1234, Uploads: []manifest.Upload{
-			{Table: "ticket", Mode: manifest.Append, Key: []string{"numero", "caisse"}, Till: "caisse", Number: "numero", Sums: []string{"total"}},
-			{Table: "ligne", Mode: manifest.Append, Key: []string{"numero", "rang", "caisse"}, Till: "caisse", Sums: []string{"qte"}, Parent: "ticket", Link: []string{"numero", "caisse"}},
-			{Table: "client", Mode: manifest.Both, Key: []string{"code"}},
+			{Table: "ticket", Mode: manifest.Append, Key: []string{"numero", "caisse"}, Till: "caisse", Number: "numero", Sums: []string{"total"}, Columns: ticketColumns},
+			{Table: "ligne", Mode: manifest.Append, Key: []string{"numero", "rang", "caisse"}, Till: "caisse", Sums: []string{"qte"}, Parent: "ticket", Link: []string{"numero", "caisse"}, Columns: lineColumns},
+			{Table: "client", Mode: manifest.Both, Key: []string{"code"}, Columns: clientColumns},
 		}})
 	w.writeGoodOfTills(down)
 	w.positions()

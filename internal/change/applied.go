@@ -8,6 +8,7 @@ type Applied struct {
 	Inserted int64         // rows that were not there before
 	Updated  int64         // rows that were there and were written
 	Deleted  int64         // rows that went
+	Filtered int64         // rows that a till's own rules deleted after that
 	Locked   time.Duration // from the granted write lock to the end of the commit
 
 	// Of a till's batch.

@@ -14,15 +14,14 @@ import (
 )
 
 const (
-	// applyCacheKiB is the page cache of the applying connection. A page of
-	// 4 KiB takes 8 KiB of memory here, because the allocator rounds its 4368
-	// bytes up to a power of two: this is 64 MiB. Twice as much saved no
-	// time on a million rows, and half as much cost some.
+	// applyCacheKiB is the page cache of the applying connection. Twice as
+	// much saved no time on a million rows, and half as much cost some.
 	applyCacheKiB = 32 << 10
 	// applyWarmKiB is the cache for a batch that is held in memory itself:
-	// room for the pages of 10,000 rows wherever they stand, so that none is
+	// room for the pages of 20,000 rows wherever they stand, so that none is
 	// read, or written to the log before its time, while the lock is held.
-	applyWarmKiB = 60 << 10
+	// The memory is taken for pages that are read, not before.
+	applyWarmKiB = 104 << 10
 	// applyBusy is how long another program may hold the lock before the
 	// import gives up for this time.
 	applyBusy = 10 * time.Second
@@ -46,8 +45,7 @@ type applyLimits struct {
 type TillOptions struct {
 	// BusyTimeout is how long to wait for another program's lock; 0 is 10 s.
 	BusyTimeout time.Duration
-	// CacheKiB is the page cache of the connection, which takes up to twice
-	// that in memory; 0 is 32 MiB.
+	// CacheKiB is the page cache of the connection; 0 is 32 MiB.
 	CacheKiB int
 	// StageDir is the folder for the private files of large batches; empty
 	// is the system's folder for temporary files. It needs the room that
@@ -59,9 +57,13 @@ type TillOptions struct {
 	// Tables are the only tables that a batch may touch; nil allows every
 	// ordinary table but SQLite's own and those of caisseauto.
 	Tables []string
+	// Drift says which differences between a batch and a table are ignored.
+	Drift DriftPolicy
 	// Outbox is the till's own outbox, which must not send back what a batch
 	// brings, nor lose to it what it has not sent yet; nil: there is none.
 	Outbox *OutboxOptions
+	// Rules are what holds of the till after every batch; nil: none.
+	Rules *Rules
 	// Log is told what takes long; nil is silent.
 	Log *slog.Logger
 }
@@ -97,7 +99,7 @@ func (o TillOptions) withDefaults() TillOptions {
 // neither its journal mode nor any other setting that outlives the connection.
 func OpenTill(path string, o TillOptions) (*Till, error) {
 	o = o.withDefaults()
-	c, err := sqlite3.Open(path, sqlite3.ReadWrite)
+	c, err := sqlite3.Open(path, sqlite3.Applying)
 	if err != nil {
 		return nil, fmt.Errorf("opening the till's database: %w; it must exist and be writable, caisseauto does not make one", environment(err))
 	}
@@ -175,6 +177,9 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	if run.up, err = t.openUp(plan); err != nil {
 		return change.Applied{}, err
 	}
+	if run.rules, err = t.ruleSet(); err != nil {
+		return change.Applied{}, err
+	}
 	if plan.rows > t.limits.rows || plan.bytes > t.limits.bytes {
 		done, err := run.firstLoad(m, p, rows)
 		if done || err != nil {
@@ -204,6 +209,9 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 				return err
 			}
 			if err := run.end(m); err != nil {
+				return err
+			}
+			if err := run.recordDrifts(m, p); err != nil {
 				return err
 			}
 			return t.record(m, p, run.res)

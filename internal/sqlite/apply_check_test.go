@@ -27,7 +27,7 @@ func TestCheck(t *testing.T) {
 		{"fits", "t", nil, []string{"id", "code"}, ""},
 		{"fits in another case", "T", []string{"ID"}, []string{"ID", "CODE"}, ""},
 		{"generated column is passed over", "t", nil, []string{"id", "code", "g"}, ""},
-		{"missing table", "nosuch", nil, []string{"id", "a"}, `CREATE TABLE "nosuch"("id", "a", PRIMARY KEY("id"));`},
+		{"missing table", "nosuch", nil, []string{"id", "a"}, `CREATE TABLE "nosuch"("id" NOT NULL, "a", PRIMARY KEY("id"));`},
 		{"missing column", "t", nil, []string{"id", "new"}, `ALTER TABLE "t" ADD COLUMN "new"`},
 		{"view", "v", nil, []string{"id"}, `"v"`},
 		{"no key of the table", "t", []string{"code"}, []string{"id", "code"}, `CREATE UNIQUE INDEX "t_key" ON "t"("code");`},
@@ -73,11 +73,19 @@ func TestCheck(t *testing.T) {
 // statements into a command that somebody is to copy.
 func TestDeclaredTypes(t *testing.T) {
 	for typ, want := range map[string]string{
-		"DECIMAL(10, 2)":         `"c" DECIMAL(10, 2)`,
-		"":                       `"c"`,
-		"TEXT); DROP TABLE t;--": `"c"`,
+		"DECIMAL(10, 2)":         `DECIMAL(10, 2)`,
+		"unsigned big int":       `unsigned big int`,
+		"":                       ``,
+		"any":                    `BLOB`,
+		"TEXT); DROP TABLE t;--": `"TEXT); DROP TABLE t;--"`,
+		`INT" NOT NULL`:          `"INT"" NOT NULL"`,
+		"INTEGER PRIMARY KEY":    `"INTEGER PRIMARY KEY"`,
+		"TEXT NOT NULL":          `"TEXT NOT NULL"`,
+		"VARCHAR(20) UNIQUE":     `"VARCHAR(20) UNIQUE"`,
+		"\ttext":                 "\"\ttext\"",
+		"text ":                  `"text "`,
 	} {
-		if got := declaration(manifest.Column{Name: "c", Type: typ}); got != want {
+		if got := typeSQL(typ); got != want {
 			t.Errorf("%q: %s, want %s", typ, got, want)
 		}
 	}

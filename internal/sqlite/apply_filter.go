@@ -49,6 +49,11 @@ func (r *applyRun) prepare(rows change.BlockReader) (_ *stage, err error) {
 		}
 	}()
 	tables := make([]filtered, len(r.plan.tables))
+	apart, err := r.newAside(page)
+	if err != nil {
+		return nil, err
+	}
+	defer apart.close()
 	for {
 		b, err := rows.Next()
 		if err == io.EOF {
@@ -62,10 +67,18 @@ func (r *applyRun) prepare(rows change.BlockReader) (_ *stage, err error) {
 			return nil, err
 		}
 		r.res.Rows += int64(b.Rows())
-		err = r.reading(func() error { return r.filter(s, op, &tables[op.table.number], b) })
+		if op.header.Op == change.Delete {
+			if err := apart.give(s); err != nil {
+				return nil, err
+			}
+		}
+		err = r.reading(func() error { return r.filter(s, apart, op, &tables[op.table.number], b) })
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := apart.give(s); err != nil {
+		return nil, err
 	}
 	for i := len(r.plan.tables) - 1; i >= 0; i-- { // children before parents
 		t := r.plan.tables[i]
@@ -76,7 +89,10 @@ func (r *applyRun) prepare(rows change.BlockReader) (_ *stage, err error) {
 			return nil, err
 		}
 	}
-	return s, s.rewind()
+	if err := s.rewind(); err != nil {
+		return nil, err
+	}
+	return s, r.warmStage(s)
 }
 
 // reading runs work in a read transaction: without one, every statement
@@ -86,6 +102,7 @@ func (r *applyRun) reading(work func() error) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
+	r.t.conn.KeepCache()
 	if err := r.t.conn.Exec("BEGIN"); err != nil {
 		return err
 	}
@@ -102,7 +119,7 @@ func (r *applyRun) reading(work func() error) error {
 }
 
 // filter passes on the rows of a block that would change something.
-func (r *applyRun) filter(s *stage, op *applyOp, f *filtered, b *change.Block) error {
+func (r *applyRun) filter(s *stage, apart *aside, op *applyOp, f *filtered, b *change.Block) error {
 	whole := op.table.sent.Scope == manifest.Whole
 	compare := whole || !op.table.touched && f.worth() || r.plan.rows <= r.t.limits.rows
 	f.blocks++
@@ -122,6 +139,12 @@ func (r *applyRun) filter(s *stage, op *applyOp, f *filtered, b *change.Block) e
 			if same && !f.unsure && !op.table.touched && !r.up.waits(op, row) {
 				continue
 			}
+		}
+		if taken, err := apart.take(op, row); taken || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
 		}
 		if err := s.add(op.header, row); err != nil {
 			return err
@@ -238,7 +261,7 @@ func (r *applyRun) compare(s *stage, op *applyOp, f *filtered, row []change.Valu
 	}
 	defer look.Reset()
 	found, err := look.Step()
-	if err == nil && !found && op.header.Op == change.Upsert && r.plan.rows <= r.t.limits.rows {
+	if err == nil && (!found && op.header.Op == change.Upsert || found && op.header.Op == change.Delete) && r.plan.rows <= r.t.limits.rows {
 		err = op.warm(r.t.conn, row)
 	}
 	if err != nil || !found || op.look == nil {
@@ -251,7 +274,10 @@ func (r *applyRun) compare(s *stage, op *applyOp, f *filtered, row []change.Valu
 		}
 	}
 	for j, i := range op.write {
-		if !sameContent(&row[i], look, j) {
+		if op.converts[j] && look.Int(j) != 0 {
+			continue
+		}
+		if op.converts[j] || !sameContent(&row[i], look, j) {
 			return false, nil
 		}
 	}

@@ -20,7 +20,9 @@ const lateSyncRows = 2_000
 // between the two takes the whole batch back, ledger row included, and nobody
 // was told of it yet; the log's checksums see to that
 // (https://www.sqlite.org/pragma.html#pragma_synchronous). In the other journal
-// modes NORMAL is not as safe, and FULL stays.
+// modes NORMAL is not as safe, and FULL stays. Where the log can be gathered,
+// see [sqlite3.Conn.Late], the same is had by leaving out the sync of a commit
+// with synchronous=FULL.
 func (t *Till) syncLate(ctx context.Context, rows int64, transaction func() (time.Duration, error)) (time.Duration, error) {
 	mode := ""
 	err := t.conn.Query("PRAGMA journal_mode", func(s *sqlite3.Stmt) error { mode = s.Text(0); return nil })
@@ -30,11 +32,16 @@ func (t *Till) syncLate(ctx context.Context, rows int64, transaction func() (tim
 	if rows < lateSyncRows || mode != "wal" {
 		return transaction()
 	}
-	if err := t.conn.Exec("PRAGMA synchronous=NORMAL"); err != nil {
+	late, err := t.conn.Late(true)
+	if err == nil && !late {
+		err = t.conn.Exec("PRAGMA synchronous=NORMAL")
+	}
+	if err != nil {
 		return 0, err
 	}
 	held, err := transaction()
-	if err = errors.Join(err, t.conn.Exec("PRAGMA synchronous=FULL")); err != nil {
+	_, lerr := t.conn.Late(false)
+	if err = errors.Join(err, lerr, t.conn.Exec("PRAGMA synchronous=FULL")); err != nil {
 		return 0, err
 	}
 	t.hook("unsynced")

@@ -52,6 +52,9 @@ func (r *applyRun) firstLoad(m *manifest.Manifest, p manifest.Position, rows cha
 		if err := r.end(m); err != nil {
 			return err
 		}
+		if err := r.recordDrifts(m, p); err != nil {
+			return err
+		}
 		return r.t.record(m, p, r.res)
 	})
 	if errors.Is(err, errNotEmpty) {

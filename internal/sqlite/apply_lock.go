@@ -49,6 +49,7 @@ func (t *Till) patiently(ctx context.Context, sql string) error {
 	defer t.conn.BusyTimeout(t.o.BusyTimeout)
 	deadline := time.Now().Add(t.o.BusyTimeout)
 	for {
+		t.conn.KeepCache() // what another program has written meanwhile is a few pages
 		err := t.conn.Exec(sql)
 		if err == nil || !sqlite3.IsBusy(err) {
 			return err

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -30,6 +29,8 @@ type applyTable struct {
 	touched bool   // a trigger or a foreign key's action may write to it while others are written
 	or      string // " OR ABORT" where the table itself says ON CONFLICT something
 	number  int    // its place in the plan
+	policy  DriftPolicy
+	drifts  []Drift // between the manifest's columns and the table's, ignored
 }
 
 // table returns the plan of a table, nil when the batch does not touch it.
@@ -46,9 +47,15 @@ func (p *applyPlan) table(name string) *applyTable {
 // not fit.
 func (t *Till) plan(m *manifest.Manifest) (*applyPlan, error) {
 	p := &applyPlan{}
+	var drifted error // of all tables at once: they are mended together
 	for i := range m.Tables {
 		sent := &m.Tables[i]
 		tab, err := t.planTable(sent)
+		var drift *DriftError
+		if errors.As(err, &drift) {
+			drifted = errors.Join(drifted, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -57,6 +64,9 @@ func (t *Till) plan(m *manifest.Manifest) (*applyPlan, error) {
 		}
 		tab.number = i
 		p.tables = append(p.tables, tab)
+	}
+	if drifted != nil {
+		return nil, drifted
 	}
 	for _, mem := range m.Members {
 		tab := p.table(mem.Table)
@@ -84,13 +94,14 @@ func (t *Till) planTable(sent *manifest.Table) (*applyTable, error) {
 	}
 	have, err := ReadTable(t.conn, sent.Name)
 	if errors.Is(err, ErrNoTable) {
-		return nil, refuseTable(sent.Name, "%s does not have it; make it with: %s", t.conn.Path(), createTable(sent))
+		n := newTable{name: sent.Name, columns: sent.Columns, key: sent.Key}
+		return nil, refuseTable(sent.Name, "%s does not have it; make it with: %s; or let caisseauto init till --create-schema make all that are missing", t.conn.Path(), n.sql())
 	}
 	if err != nil {
 		return nil, err
 	}
-	tab := &applyTable{Table: have, sent: *sent}
-	if err := tab.columns(); err != nil {
+	tab := &applyTable{Table: have, sent: *sent, policy: t.o.Drift}
+	if err := t.columns(tab); err != nil {
 		return nil, err
 	}
 	if err := tab.findKey(); err != nil {
@@ -103,13 +114,21 @@ func (t *Till) planTable(sent *manifest.Table) (*applyTable, error) {
 // allowed refuses tables that no batch may touch. A batch that could write
 // the ledger could say of itself what it likes.
 func (t *Till) allowed(name string) error {
+	if err := t.reserved(name); err != nil {
+		return err
+	}
+	if t.o.Tables != nil && !containsName(t.o.Tables, name) {
+		return refuseTable(name, "it is not among the tables that this till takes (%s); add it to the configuration, or take it out of the server's", strings.Join(t.o.Tables, ", "))
+	}
+	return nil
+}
+
+// reserved refuses SQLite's own tables and ours.
+func (t *Till) reserved(name string) error {
 	low := foldName(name)
 	outbox := t.o.Outbox != nil && sameName(name, t.o.Outbox.table())
 	if strings.HasPrefix(low, "sqlite_") || strings.HasPrefix(low, "caisseauto_") || outbox {
 		return refuseTable(name, "it is not for batches to write")
-	}
-	if t.o.Tables != nil && !containsName(t.o.Tables, name) {
-		return refuseTable(name, "it is not among the tables that this till takes (%s); add it to the configuration, or take it out of the server's", strings.Join(t.o.Tables, ", "))
 	}
 	return nil
 }
@@ -121,29 +140,6 @@ func containsName(list []string, name string) bool {
 		}
 	}
 	return false
-}
-
-// columns compares the manifest's columns with the till's. A column that only
-// the till has is left alone.
-func (t *applyTable) columns() error {
-	for i, c := range t.sent.Columns {
-		if t.Column(c.Name) == nil {
-			return refuseTable(t.Name, "it has no column %s; add it with: ALTER TABLE %s ADD COLUMN %s; or exclude it at the server",
-				Quote(c.Name), Quote(t.Name), declaration(c))
-		}
-		for _, before := range t.sent.Columns[:i] {
-			if sameName(before.Name, c.Name) {
-				return refuseTable(t.Name, "the manifest names column %s twice", Quote(c.Name))
-			}
-		}
-	}
-	for _, c := range t.Columns {
-		if c.NotNull && !c.HasDefault && !c.Generated && !sameName(c.Name, t.RowidKey()) && !t.sends(c.Name) {
-			return refuseTable(t.Name, "its column %s is NOT NULL without a default, and the batch does not bring it; give it a default, or add it to the export",
-				Quote(c.Name))
-		}
-	}
-	return nil
 }
 
 // sends reports whether the batch brings the column.
@@ -333,26 +329,6 @@ func (t *applyTable) fixed(columns []string) bool {
 		}
 	}
 	return len(columns) > 0
-}
-
-// plainType is what a declared type may look like to be shown in a command
-// that somebody is to copy. The manifest is signed, but a type is free text.
-var plainType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\([0-9, ]+\))?$`)
-
-// declaration returns a column as DDL has it.
-func declaration(c manifest.Column) string {
-	if plainType.MatchString(c.Type) {
-		return Quote(c.Name) + " " + c.Type
-	}
-	return Quote(c.Name)
-}
-
-func createTable(m *manifest.Table) string {
-	var b strings.Builder
-	for _, c := range m.Columns {
-		b.WriteString(declaration(c) + ", ")
-	}
-	return fmt.Sprintf("CREATE TABLE %s(%sPRIMARY KEY(%s));", Quote(m.Name), b.String(), QuoteAll("", m.Key))
 }
 
 // keeps reports whether a column stores every value in its own storage class,

@@ -30,8 +30,9 @@ type applyRun struct {
 	list  []*applyOp
 	stmts map[string]*sqlite3.Stmt // others, by their SQL
 
-	up       *upRun // the till's outbox, nil: none
-	first    bool   // the tables were empty: insert before looking
+	up       *upRun   // the till's outbox, nil: none
+	rules    *ruleSet // what is to hold of the till, nil: nothing
+	first    bool     // the tables were empty: insert before looking
 	parked   int
 	deferred int
 	marks    int64 // placeholders given out
@@ -226,6 +227,9 @@ func (r *applyRun) there(op *applyOp, row []change.Value) (bool, error) {
 }
 
 func (r *applyRun) patch(op *applyOp, row []change.Value) error {
+	if op.full == nil { // of columns alone that the till lacks
+		return nil
+	}
 	n, err := r.update(op, row)
 	if err != nil || n > 0 {
 		r.res.Updated += n
@@ -235,6 +239,9 @@ func (r *applyRun) patch(op *applyOp, row []change.Value) error {
 		return err
 	} else if there {
 		return errIgnored
+	}
+	if absent, err := r.absent(op, row); absent || err != nil {
+		return err
 	}
 	return fmt.Errorf("%s: %w: the batch changes some columns of a row that is not there; nothing was applied; somebody has removed it here, so ask the server for every row: caisseauto export --baseline",
 		op.name(row), manifest.ErrRefused)

@@ -22,6 +22,7 @@ type applyOp struct {
 	hot, full, insert, remove, exists *sqlite3.Stmt
 	look                              *sqlite3.Stmt // the live row: write's columns, then the key's
 	upserts                           bool          // hot and full are UPSERTs that insert where there is nothing
+	converts                          []bool        // for each of write: look tells only whether the value, converted, is there
 
 	warming []*warmer
 	warmed  bool // warming is filled in
@@ -66,6 +67,10 @@ func (op *applyOp) place() error {
 	t := op.table
 	for i, name := range op.header.Columns {
 		c := t.Column(name)
+		if c == nil && t.lacks(name) && !containsName(op.columns, name) {
+			op.columns = append(op.columns, name) // its values go nowhere
+			continue
+		}
 		if c == nil || !t.sends(name) || containsName(op.columns, name) {
 			return refuseTable(t.Name, "%s is given as a column of a row, but not once in table and manifest", Quote(name))
 		}
@@ -197,8 +202,11 @@ func (op *applyOp) prepare(c *sqlite3.Conn) error {
 		op.lookSQL(list)
 		update := "UPDATE" + t.or + " " + name + " SET "
 		hot, full, same := op.sets(false, param), op.sets(true, param), op.unchanged(param)
-		if full == "" {
+		if full == "" && !slices.ContainsFunc(op.columns, t.lacks) {
 			return refuseTable(t.Name, "a patch has no column to set")
+		}
+		if full == "" {
+			break
 		}
 		list[&op.full] = update + full + " WHERE " + op.where()
 		if hot != "" && same != "" {
@@ -222,12 +230,17 @@ func (op *applyOp) prepare(c *sqlite3.Conn) error {
 func (op *applyOp) lookSQL(list map[**sqlite3.Stmt]string) {
 	cols := make([]string, 0, len(op.write)+len(op.key))
 	for _, i := range op.write {
-		cols = append(cols, op.columns[i])
+		column := Quote(op.columns[i])
+		converts := op.table.drifted(DriftChangedType, op.columns[i])
+		if converts { // a comparison gives the value the column's affinity
+			column = "(" + column + " IS " + param(i) + " COLLATE BINARY)"
+		}
+		cols, op.converts = append(cols, column), append(op.converts, converts)
 	}
 	for _, k := range op.table.key {
-		cols = append(cols, k.Name)
+		cols = append(cols, Quote(k.Name))
 	}
-	list[&op.look] = "SELECT " + QuoteAll("", cols) + " FROM " + Quote(op.table.Name) + " WHERE " + op.where()
+	list[&op.look] = "SELECT " + strings.Join(cols, ", ") + " FROM " + Quote(op.table.Name) + " WHERE " + op.where()
 }
 
 func (op *applyOp) upsertSQL(list map[**sqlite3.Stmt]string) {
@@ -236,6 +249,9 @@ func (op *applyOp) upsertSQL(list map[**sqlite3.Stmt]string) {
 	var cols, params []string
 	for _, i := range op.write {
 		cols, params = append(cols, op.columns[i]), append(params, param(i))
+	}
+	for _, c := range t.filled(op) {
+		cols, params = append(cols, c.Name), append(params, emptySQL(c))
 	}
 	insert := fmt.Sprintf("INSERT%s INTO %s(%s) VALUES(%s)", t.or, name, QuoteAll("", cols), strings.Join(params, ","))
 	list[&op.insert] = insert

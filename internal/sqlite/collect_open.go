@@ -45,7 +45,7 @@ type Collector struct {
 // OpenCollector opens the existing database at path. c says, at each stream
 // down, what is taken of its tills.
 func OpenCollector(path string, c *Capture, o CollectOptions) (*Collector, error) {
-	to := TillOptions{BusyTimeout: o.BusyTimeout, CacheKiB: o.CacheKiB, StageDir: o.StageDir, IgnoreForeignKeys: o.IgnoreForeignKeys, Log: o.Log}.withDefaults()
+	to := TillOptions{BusyTimeout: o.BusyTimeout, CacheKiB: o.CacheKiB, StageDir: o.StageDir, IgnoreForeignKeys: o.IgnoreForeignKeys, Log: o.Log, Drift: DriftPolicy{anyType: true}}.withDefaults()
 	if o.Now == nil {
 		o.Now = time.Now
 	}

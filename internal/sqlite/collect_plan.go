@@ -150,6 +150,11 @@ func (r *collectRun) plan(t *collectTable) error {
 	}
 	var err error
 	t.apply, err = r.c.t.planTable(&t.sent)
+	var drift *DriftError
+	if errors.As(err, &drift) {
+		t.bad = drift.what()
+		return nil
+	}
 	if errors.Is(err, manifest.ErrRefused) {
 		t.bad = strings.ReplaceAll(err.Error(), "; nothing was applied", "")
 		return nil

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS caisseauto_head(
 
 // InitSQL returns the statements that [Till.Init] runs, for a database
 // administrator to read or to run.
-func (t *Till) InitSQL() string { return ledgerSQL }
+func (t *Till) InitSQL() string { return ledgerSQL + driftSQL + broughtSQL + ";\n" }
 
 // Init makes the ledger's tables, and those of the outbox if there is to be
 // one, where they are not there yet. It takes no lock when they are.
@@ -50,6 +50,11 @@ func (t *Till) Init(ctx context.Context) error {
 	ok, err := t.ready()
 	if err != nil {
 		return err
+	}
+	if ok { // older versions had no such table
+		if ok, err = Exists(t.conn, "caisseauto_drift"); err != nil {
+			return environment(err)
+		}
 	}
 	if ok && t.o.Outbox != nil {
 		p, err := t.o.Outbox.plan(t.conn)
@@ -62,7 +67,7 @@ func (t *Till) Init(ctx context.Context) error {
 		return nil
 	}
 	_, err = t.locked(ctx, nil, func() error {
-		err := t.conn.Exec(ledgerSQL)
+		err := t.conn.Exec(t.InitSQL())
 		if err != nil || t.o.Outbox == nil {
 			return err
 		}

@@ -267,8 +267,12 @@ func (r *applyRun) begin(m *manifest.Manifest) error {
 	return u.release()
 }
 
-// end comes last: the server may have said anew what is to be sent.
+// end comes last: the till's own rules, before its outbox is told that the
+// batch is over; and the server may have said anew what is to be sent.
 func (r *applyRun) end(m *manifest.Manifest) error {
+	if err := r.enforce(); err != nil {
+		return err
+	}
 	if r.up == nil {
 		return nil
 	}

@@ -144,20 +144,16 @@ func (u *upRun) take(k *upKeys, key string) (rows []heldRow, err error) {
 
 // apply applies one of them as a row of the batch.
 func (u *upRun) apply(t *applyTable, h *heldRow) error {
-	var columns []string
 	for _, c := range h.columns {
-		if t.Column(c) != nil {
-			columns = append(columns, c)
+		if t.Column(c) == nil && !t.lacks(c) {
+			return nil // the table has changed; the server sends it whole then
 		}
 	}
-	if len(columns) != len(h.columns) {
-		return nil // the table has changed; the server sends it whole then
-	}
-	row := make([]change.Value, len(columns))
+	row := make([]change.Value, len(h.columns))
 	if _, err := change.ParseRow(h.line, row, nil); err != nil {
 		return fmt.Errorf("a row of table %s in caisseauto_held: %w", Quote(t.Name), err)
 	}
-	op, err := u.r.op(&change.Header{Table: t.Name, Op: h.op, Columns: columns})
+	op, err := u.r.op(&change.Header{Table: t.Name, Op: h.op, Columns: h.columns})
 	if err != nil {
 		return err
 	}

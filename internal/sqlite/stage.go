@@ -39,6 +39,7 @@ type stage struct {
 	chunk   stageRecord // being filled
 	memory  []stageRecord
 	size    int // bytes in memory
+	rows    int64
 	keys    map[string]struct{}
 
 	path           string // of the file, once there is one
@@ -74,6 +75,7 @@ func (s *stage) add(h *change.Header, row []change.Value) error {
 	}
 	s.chunk.data = appendRow(s.chunk.data, row)
 	s.chunk.rows++
+	s.rows++
 	return nil
 }
 

@@ -128,6 +128,29 @@ func (t *touch) touched(journal, row string) string {
 		journal, columns.String(), t.tab, dossier, values.String(), Quote(t.table), where.String())
 }
 
+// siblings returns the statement that journals the other rows here that touch
+// the same row as the new one: a till that had no use for the user had none for
+// his other attachments either.
+func (c *captured) siblings() string {
+	var columns, values, where strings.Builder
+	for i, k := range c.key {
+		fmt.Fprintf(&columns, ", k%d", i+1)
+		values.WriteString(", " + Quote(c.Name) + "." + Quote(k.Name))
+	}
+	for i, name := range c.touch.columns {
+		if i > 0 {
+			where.WriteString(" AND ")
+		}
+		fmt.Fprintf(&where, "%s.%s = new.%s", Quote(c.Name), Quote(name), Quote(name))
+	}
+	dossier := "NULL"
+	if c.dossier != "" {
+		dossier = Quote(c.Name) + "." + Quote(c.dossier)
+	}
+	return fmt.Sprintf("INSERT INTO %s(tab, dossier, mask%s) SELECT %d, %s, -1%s FROM %s WHERE %s",
+		c.journal, columns.String(), c.tab, dossier, values.String(), Quote(c.Name), where.String())
+}
+
 // touchedBy returns the statements for some states of a row; none where the
 // table touches nothing.
 func (c *captured) touchedBy(rows ...string) (list []string) {
@@ -135,7 +158,9 @@ func (c *captured) touchedBy(rows ...string) (list []string) {
 		return nil
 	}
 	for _, row := range rows {
-		list = append(list, c.touch.touched(c.journal, row))
+		if list = append(list, c.touch.touched(c.journal, row)); row == "new" {
+			list = append(list, c.siblings())
+		}
 	}
 	return list
 }

@@ -64,6 +64,24 @@ func TestTouches(t *testing.T) {
 	}
 }
 
+// A user who is attached once more comes with all his attachments.
+func TestTouchesSiblings(t *testing.T) {
+	db := newSrcDB(t, touchSchema)
+	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	db.do("INSERT INTO a VALUES('V2','002','two'), ('V2','003','three')")
+	s.export(false)
+	db.do("INSERT INTO a VALUES('V2','001','one')")
+	s.model.begin()
+	srcKeys.Store("a", []string{"u", "till"})
+	s.model.tables["a"] = nil // a till that had filtered all of it
+	if _, err := s.Read(t.Context(), s.name, false, s.model); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(s.model.lines("a")); got != 3 {
+		t.Errorf("%d attachments: %v", got, s.model.lines("a"))
+	}
+}
+
 // A touchSink notes the users that come whole.
 type touchSink struct {
 	*srcModel

@@ -109,7 +109,7 @@ func newUpload(db *sqlite3.Conn, config UploadConfig) (*upload, error) {
 		return nil, err
 	}
 	u.Key = columnsOf(key)
-	for _, find := range []func() error{u.findColumns, u.findNumber, u.findVersion, u.checkExclude} {
+	for _, find := range []func() error{u.findColumns, u.findNumber, u.findVersion, u.checkExclude, u.findSent} {
 		if err := find(); err != nil {
 			return nil, err
 		}
@@ -219,6 +219,16 @@ func (u *upload) checkExclude() error {
 			return fmt.Errorf("exclude names column %s, which the key, a till_column, a total or a version needs", Quote(name))
 		}
 		u.Exclude = append(u.Exclude, u.table.Column(name).Name)
+	}
+	return nil
+}
+
+// findSent lists the columns that a till is to send.
+func (u *upload) findSent() error {
+	for _, c := range u.table.Columns {
+		if !c.Generated && !containsName(u.Exclude, c.Name) {
+			u.Columns = append(u.Columns, manifest.Column{Name: c.Name, Type: c.Type})
+		}
 	}
 	return nil
 }

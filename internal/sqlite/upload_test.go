@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,20 +18,42 @@ func TestUploads(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
+	columns := map[string]string{}
 	for _, u := range list {
+		for _, c := range u.Columns {
+			columns[u.Table] += c.Name + " " + c.Type + ","
+		}
+		u.Columns = nil
 		b, _ := json.Marshal(u.Upload)
 		got = append(got, string(b)+" "+u.version)
 	}
 	want := []string{
-		`{"table":"client","mode":"both","key":["dossier","code"],"dossier_column":"dossier","till_column":"","number_column":"","sums":null,"exclude":null,"parent":"","parent_columns":null} modifie_le`,
-		`{"table":"jet","mode":"append","key":["dossier","caisse","numero"],"dossier_column":"dossier","till_column":"caisse","number_column":"numero","sums":null,"exclude":null,"parent":"","parent_columns":null} `,
-		`{"table":"parametre_caisse","mode":"replace","key":["dossier","caisse","nom"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":null,"exclude":null,"parent":"","parent_columns":null} `,
-		`{"table":"ticket","mode":"append","key":["dossier","caisse","numero"],"dossier_column":"dossier","till_column":"caisse","number_column":"numero","sums":["total_ttc"],"exclude":null,"parent":"","parent_columns":null} `,
-		`{"table":"reglement","mode":"append","key":["dossier","caisse","ticket","rang"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":["montant"],"exclude":null,"parent":"ticket","parent_columns":["dossier","caisse","ticket"]} `,
-		`{"table":"ticket_ligne","mode":"append","key":["dossier","caisse","ticket","ligne"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":["montant"],"exclude":null,"parent":"ticket","parent_columns":["dossier","caisse","ticket"]} `,
+		`{"table":"client","mode":"both","key":["dossier","code"],"dossier_column":"dossier","till_column":"","number_column":"","sums":null,"exclude":null,"parent":"","parent_columns":null,"columns":null} modifie_le`,
+		`{"table":"jet","mode":"append","key":["dossier","caisse","numero"],"dossier_column":"dossier","till_column":"caisse","number_column":"numero","sums":null,"exclude":null,"parent":"","parent_columns":null,"columns":null} `,
+		`{"table":"parametre_caisse","mode":"replace","key":["dossier","caisse","nom"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":null,"exclude":null,"parent":"","parent_columns":null,"columns":null} `,
+		`{"table":"ticket","mode":"append","key":["dossier","caisse","numero"],"dossier_column":"dossier","till_column":"caisse","number_column":"numero","sums":["total_ttc"],"exclude":null,"parent":"","parent_columns":null,"columns":null} `,
+		`{"table":"reglement","mode":"append","key":["dossier","caisse","ticket","rang"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":["montant"],"exclude":null,"parent":"ticket","parent_columns":["dossier","caisse","ticket"],"columns":null} `,
+		`{"table":"ticket_ligne","mode":"append","key":["dossier","caisse","ticket","ligne"],"dossier_column":"dossier","till_column":"caisse","number_column":"","sums":["montant"],"exclude":null,"parent":"ticket","parent_columns":["dossier","caisse","ticket"],"columns":null} `,
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got := columns["parametre_caisse"]; got != "dossier TEXT,caisse TEXT,nom TEXT,valeur TEXT," {
+		t.Errorf("columns of parametre_caisse: %s", got)
+	}
+}
+
+// What a till is to send are the columns that it can write and may.
+func TestUploadColumns(t *testing.T) {
+	db := newSrcDB(t, "CREATE TABLE t(a DECIMAL(10,2), secret TEXT, id INTEGER PRIMARY KEY, g AS (a), b)")
+	c := NewCapture(map[string]SourceConfig{"A/down": {Uploads: []UploadConfig{{Name: "t", Mode: manifest.Append, Exclude: []string{"SECRET"}}}}})
+	list, err := c.uploads(db.Conn, "A/down")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []manifest.Column{{Name: "a", Type: "DECIMAL(10,2)"}, {Name: "id", Type: "INTEGER"}, {Name: "b"}}
+	if !slices.Equal(list[0].Columns, want) {
+		t.Errorf("columns %q, want %q", list[0].Columns, want)
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	ReadOnly  Mode = iota // an existing file; writes fail
 	ReadWrite             // an existing file
 	Create                // made when it is not there
+	Applying              // an existing file, of which [Conn.Late] can speak
 )
 
 // A Conn is one connection to one database file.
@@ -51,11 +52,13 @@ var ofdOnce = sync.OnceFunc(func() { _, _ = sqlite.OFDLocking(true) })
 // characters it holds; it is never read as a URI. Errors are of type *Error.
 func Open(path string, mode Mode) (*Conn, error) {
 	ofdOnce()
+	useSlab()
+	readPcache()
 	flags := int32(lib.SQLITE_OPEN_NOMUTEX)
 	switch mode {
 	case ReadOnly:
 		flags |= lib.SQLITE_OPEN_READONLY
-	case ReadWrite:
+	case ReadWrite, Applying:
 		flags |= lib.SQLITE_OPEN_READWRITE
 	case Create:
 		flags |= lib.SQLITE_OPEN_READWRITE | lib.SQLITE_OPEN_CREATE
@@ -77,7 +80,17 @@ func Open(path string, mode Mode) (*Conn, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	defer libc.Xfree(c.tls, zName)
-	rc := lib.Xsqlite3_open_v2(c.tls, zName, c.out, flags, 0)
+	zVFS := uintptr(0)
+	if mode == Applying && lateVFS != "" {
+		if err := registerLate(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		if zVFS, err = libc.CString(lateVFS); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		defer libc.Xfree(c.tls, zVFS)
+	}
+	rc := lib.Xsqlite3_open_v2(c.tls, zName, c.out, flags, zVFS)
 	c.db = *(*uintptr)(pointer(c.out))
 	if rc != lib.SQLITE_OK {
 		err := c.fail(rc, "")
