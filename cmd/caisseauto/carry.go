@@ -80,7 +80,7 @@ func (a *app) shipServer(ctx context.Context) error {
 }
 
 func (a *app) shipTill(ctx context.Context) error {
-	cfg, dossier, err := a.tillConfig()
+	cfg, dossier, err := a.tillConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,11 +152,14 @@ import, sync and collect do that, with or without a network (--no-fetch,
 }
 
 func (a *app) fetchTill(ctx context.Context) error {
-	t, err := a.openTill()
+	t, err := a.openTill(ctx)
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if err := mayImport(ctx, t.cfg); err != nil {
+		return err
+	}
 	r, err := t.fetch(ctx)
 	if err != nil {
 		return err
@@ -166,11 +169,7 @@ func (a *app) fetchTill(ctx context.Context) error {
 		return err
 	}
 	defer inbox.Close()
-	dossier, err := a.tillDossier(t.cfg)
-	if err != nil {
-		return err
-	}
-	changed, err := drop.MirrorPair(ctx, inbox, t.drop, receiptPath(dossier, t.cfg.Identity.Number))
+	changed, err := drop.MirrorPair(ctx, inbox, t.drop, receiptPath(t.dossier, t.cfg.Identity.Number))
 	if err != nil {
 		return err
 	}
@@ -237,9 +236,28 @@ func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (dro
 		return drop.Report{}, err
 	}
 	defer local.Close()
+	from, err := firstArchive(ctx, local, stream)
+	if err != nil {
+		return drop.Report{}, err
+	}
 	bar := a.bar("shipping", true)
 	defer bar.close()
-	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{Progress: bar.copied, Log: a.log()})
+	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{From: from, Progress: bar.copied, Log: a.log()})
+}
+
+// firstArchive returns the lowest number whose archive is there, 0 for none:
+// of what is before it the archives were removed after their retention.
+func firstArchive(ctx context.Context, d drop.Drop, stream string) (int64, error) {
+	l, err := d.List(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range l.Files {
+		if n, ok := drop.Sequence(f.Name); ok && isArchive(f.Name) {
+			return n, nil
+		}
+	}
+	return 0, nil
 }
 
 // mirrorInbox copies a stream from the drop into the inbox, which is the folder

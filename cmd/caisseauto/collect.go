@@ -94,6 +94,11 @@ func (a *app) openCollection(f collectFlags) (*collection, error) {
 	if c.list, err = a.dossiers(cfg); err != nil {
 		return nil, err
 	}
+	for _, d := range c.list {
+		if err := a.mediumHas(d.Code); err != nil {
+			return nil, err
+		}
+	}
 	if c.trust, err = trustOf(&cfg.Common); err != nil {
 		return nil, err
 	}

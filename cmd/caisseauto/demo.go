@@ -25,8 +25,9 @@ import (
 // none of that one's rows may ever leave.
 const (
 	demoDossier = "ACME"
-	demoPrices  = 250 // prices that the demo changes
-	maxDemo     = 99  // tills
+	demoService = "SYNC" // the account that the tills' processes run under
+	demoPrices  = 250    // prices that the demo changes
+	maxDemo     = 99     // tills
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -37,9 +38,11 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Show the whole exchange on this machine, in seconds",
 		Long: `Makes a server with 10,000 articles, an SFTP drop and some tills in one folder,
 with real keys and databases: exports, imports, changes prices, exports and
-imports again; then the tills sell 1,000 tickets, one of them without a network,
-and the tickets travel back, are integrated, receipted and proven. Every row is
-compared. All files stay for a look.`,
+imports again. Each till keeps its own users alone. The last till is added late,
+from an empty disk, and starts from a baseline. Then the tills sell 1,000
+tickets, one of them without a network, and the tickets travel back, are
+integrated, receipted and proven. Every row is compared. All files stay for a
+look.`,
 		Example: `  caisseauto demo
   caisseauto demo --dir /tmp/demo --tills 5`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -58,7 +61,8 @@ compared. All files stay for a look.`,
 type demo struct {
 	app   *app
 	dir   string
-	tills []string
+	tills []string // those that are there; the last one comes late
+	late  string   // "": none
 	port  int
 	start time.Time
 
@@ -69,6 +73,9 @@ func (a *app) demo(ctx context.Context, dir string, tills int) error {
 	d := &demo{app: a, dir: dir, start: time.Now()}
 	for i := range tills {
 		d.tills = append(d.tills, fmt.Sprintf("%03d", i+1))
+	}
+	if tills > 1 {
+		d.late = d.tills[tills-1]
 	}
 	if err := d.folder(); err != nil {
 		return err
@@ -141,6 +148,12 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.round(ctx); err != nil {
 		return err
 	}
+	if err := d.users(ctx); err != nil {
+		return err
+	}
+	if err := d.addLate(ctx); err != nil {
+		return err
+	}
 	if err := d.sales(ctx); err != nil {
 		return err
 	}
@@ -154,9 +167,9 @@ func (d *demo) play(ctx context.Context) error {
 func (d *demo) say(format string, args ...any) { d.app.printf("  "+format+"\n", args...) }
 
 // round is one export and everybody's import.
-func (d *demo) round(ctx context.Context) error {
+func (d *demo) round(ctx context.Context, args ...string) error {
 	var sealed []exportResult
-	if err := d.cli(ctx, &sealed, "export", "--config", d.server("server.toml")); err != nil {
+	if err := d.cli(ctx, &sealed, append([]string{"export", "--config", d.server("server.toml")}, args...)...); err != nil {
 		return err
 	}
 	for _, r := range sealed {
@@ -164,14 +177,21 @@ func (d *demo) round(ctx context.Context) error {
 			term.Size(r.Bytes), seconds(r.Elapsed))
 	}
 	for _, number := range d.tills {
-		var got importResult
-		if err := d.cli(ctx, &got, "import", "--config", d.till(number, "till.toml")); err != nil {
+		if err := d.importInto(ctx, number); err != nil {
 			return err
 		}
-		for _, b := range got.Batches {
-			d.say("till %s   batch %d: %s new, %s changed, %s deleted in one transaction of %s", number, b.Batch,
-				term.Count(b.Inserted), term.Count(b.Updated), term.Count(b.Deleted), seconds(b.Locked))
-		}
+	}
+	return nil
+}
+
+func (d *demo) importInto(ctx context.Context, number string) error {
+	var got importResult
+	if err := d.cli(ctx, &got, "import", "--config", d.till(number, "till.toml")); err != nil {
+		return err
+	}
+	for _, b := range got.Batches {
+		d.say("till %s   batch %d, %s: %s new, %s changed, %s deleted in one transaction of %s", number, b.Batch, b.Kind,
+			term.Count(b.Inserted), term.Count(b.Updated), term.Count(b.Deleted), seconds(b.Locked))
 	}
 	return nil
 }

@@ -17,14 +17,14 @@ import (
 // table compares the tills with the server and prints what a person wants to
 // know of each.
 func (d *demo) table(ctx context.Context) error {
-	want, err := d.contents(ctx, d.server("erp.db"))
-	if err != nil {
-		return err
-	}
 	t := term.NewTable("till", "articles", "rows", "differences", "rows of "+retail.Other().Dossier)
 	var wrong []string
 	for _, number := range d.tills {
-		got, err := d.contents(ctx, d.till(number, "till.db"))
+		want, err := d.contents(ctx, d.server("erp.db"), number)
+		if err != nil {
+			return err
+		}
+		got, err := d.contents(ctx, d.till(number, "till.db"), "")
 		if err != nil {
 			return err
 		}
@@ -80,8 +80,10 @@ func (s snapshot) differs(o snapshot) (tables []string) {
 	return tables
 }
 
-// contents reads what a database holds of the demo's company.
-func (d *demo) contents(ctx context.Context, path string) (snapshot, error) {
+// contents reads what a database holds of the demo's company; of the server's,
+// what is meant for one till: all of it, but of the users those who are
+// attached to that till.
+func (d *demo) contents(ctx context.Context, path, till string) (snapshot, error) {
 	s := snapshot{digest: map[string][32]byte{}, rows: map[string]int64{}}
 	c, err := sqlite3.Open(path, sqlite3.ReadOnly)
 	if err != nil {
@@ -95,14 +97,17 @@ func (d *demo) contents(ctx context.Context, path string) (snapshot, error) {
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		if err := s.read(c, t); err != nil {
+		if err := s.read(c, t, till); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
 }
 
-func (s snapshot) read(c *sqlite3.Conn, t retail.Table) error {
+// attached are the users of one till.
+const attached = " IN (SELECT utilisateur FROM utilisateur_caisse WHERE caisse = ?)"
+
+func (s snapshot) read(c *sqlite3.Conn, t retail.Table, till string) error {
 	table, err := sqlite.ReadTable(c, t.Name)
 	if err != nil {
 		return err
@@ -118,6 +123,10 @@ func (s snapshot) read(c *sqlite3.Conn, t retail.Table) error {
 	if t.DossierColumn != "" {
 		sql += " WHERE " + sqlite.Quote(t.DossierColumn) + " = ?"
 		args = append(args, demoDossier)
+	}
+	if user := map[string]string{"utilisateur": "code", "utilisateur_caisse": "utilisateur"}[t.Name]; user != "" && till != "" {
+		sql += " AND " + user + attached
+		args = append(args, till)
 	}
 	hash, line := sha256.New(), []byte(nil)
 	err = c.Query(sql+" ORDER BY "+list, func(row *sqlite3.Stmt) error {
@@ -151,4 +160,31 @@ func (d *demo) strangers(number string) (n int64, err error) {
 		}
 	}
 	return n, nil
+}
+
+// users tells which accounts stay on each till.
+func (d *demo) users(context.Context) error {
+	for _, number := range d.tills {
+		all, err := d.number(d.server("erp.db"), "SELECT count(*) FROM utilisateur WHERE dossier = '"+demoDossier+"'")
+		if err != nil {
+			return err
+		}
+		here, err := d.number(d.till(number, "till.db"), "SELECT count(*) FROM utilisateur")
+		if err != nil {
+			return err
+		}
+		d.say("till %s   keeps the %d users who are attached to it; %d others are gone", number, here, all-here)
+	}
+	return nil
+}
+
+// number returns the one number of a query.
+func (d *demo) number(path, sql string) (n int64, err error) {
+	c, err := sqlite3.Open(path, sqlite3.ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	err = c.Query(sql, func(s *sqlite3.Stmt) error { n = s.Int(0); return nil })
+	return n, err
 }

@@ -27,7 +27,7 @@ func (d *demo) setUp(ctx context.Context) error {
 		return err
 	}
 	users := make([]config.ServeUser, 0, len(d.tills))
-	for _, number := range d.tills {
+	for _, number := range d.tills { // the late one too: its key is known before it comes
 		login, err := d.makeTill(number)
 		if err != nil {
 			return err
@@ -41,21 +41,48 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err := d.quiet(ctx, "init", "server", "--config", d.server("server.toml")); err != nil {
 		return err
 	}
+	if d.late != "" {
+		d.tills = d.tills[:len(d.tills)-1]
+	}
 	for _, number := range d.tills {
 		if err := d.joinTill(ctx, number); err != nil {
 			return err
 		}
 	}
-	return d.believeTills()
+	return d.believe(d.tills...)
 }
 
-// believeTills adds the tills' keys to the server's allowed_signers.
-func (d *demo) believeTills() error {
+// addLate adds the last till when the others are at work: an empty disk, the
+// server's allowed_signers, and one command.
+func (d *demo) addLate(ctx context.Context) error {
+	if d.late == "" {
+		return nil
+	}
+	d.say("server     an operator seals a baseline, for till %s, which is new", d.late)
+	if err := d.round(ctx, "--baseline"); err != nil {
+		return err
+	}
+	if err := d.joinTill(ctx, d.late, "--create-schema"); err != nil {
+		return err
+	}
+	if err := d.believe(d.late); err != nil {
+		return err
+	}
+	d.say("till %s   is added: no database, no table; its tables are made by the signed manifests", d.late)
+	if err := d.importInto(ctx, d.late); err != nil {
+		return err
+	}
+	d.tills = append(d.tills, d.late)
+	return nil
+}
+
+// believe adds tills' keys to the server's allowed_signers.
+func (d *demo) believe(tills ...string) error {
 	f, err := os.OpenFile(d.server("allowed_signers"), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
-	for _, number := range d.tills {
+	for _, number := range tills {
 		signer, err := keys.Load(d.till(number, "keys/till"))
 		if err == nil {
 			_, err = fmt.Fprintln(f, keys.AllowedLine([]string{"till-" + number + "@acme"}, tillNamespaces, signer.Public(), "till "+number))
@@ -96,16 +123,20 @@ func (d *demo) writeServer(users []config.ServeUser) error {
 	for _, t := range retail.Exchange() {
 		dossier.Tables = append(dossier.Tables, config.Table{Name: t.Name, Direction: t.Direction, DossierColumn: t.DossierColumn,
 			Exclude: t.Exclude, Capture: t.Capture, Conflict: t.Conflict, Append: t.Append,
-			TillColumn: t.TillColumn, Totals: t.Totals, VersionColumn: t.VersionColumn})
+			TillColumn: t.TillColumn, Totals: t.Totals, VersionColumn: t.VersionColumn, Touches: t.Touches})
 	}
 	s.Dossiers = []config.Dossier{dossier}
 	return config.WriteServer(d.server("server.toml"), s)
 }
 
-// makeTill makes a till's folder with an empty database and a login key.
+// makeTill makes a till's folder with a login key, and an empty database with
+// the POS's tables; the late one has none.
 func (d *demo) makeTill(number string) (ssh.PublicKey, error) {
 	if err := os.MkdirAll(d.till(number, "keys"), 0o755); err != nil {
 		return nil, err
+	}
+	if number == d.late {
+		return keys.Generate(d.till(number, "keys/sftp"), "till-"+number)
 	}
 	c, err := sqlite3.Open(d.till(number, "till.db"), sqlite3.Create)
 	if err != nil {
@@ -123,13 +154,17 @@ func (d *demo) makeTill(number string) (ssh.PublicKey, error) {
 
 // joinTill writes a till's configuration, with the server's host key pinned,
 // and brings it the server's allowed_signers.
-func (d *demo) joinTill(ctx context.Context, number string) error {
+func (d *demo) joinTill(ctx context.Context, number string, args ...string) error {
 	host, err := keys.LoadSSH(d.server("keys/ssh_host"))
 	if err != nil {
 		return err
 	}
 	t := &config.Till{}
 	t.Identity.Number, t.Identity.Dossier = number, demoDossier
+	t.Identity.DefaultUser, t.Identity.ServiceUser = retail.DefaultUser(number), demoService
+	t.Identity.Registry = &config.Registry{Table: "caisse", Key: "numero"}
+	t.Users = &config.Users{Table: "utilisateur", Key: "code",
+		Attachment: &config.Attachment{Table: "utilisateur_caisse", User: "utilisateur", Till: "caisse"}}
 	t.Database.DSN = "till.db"
 	t.Drop.URL = fmt.Sprintf("sftp://till-%s@127.0.0.1:%d/", number, d.port)
 	t.Drop.HostKey = config.PublicKeys{keys.AuthorizedLine(host.PublicKey(), "")}
@@ -140,7 +175,7 @@ func (d *demo) joinTill(ctx context.Context, number string) error {
 	if err := config.WriteTill(d.till(number, "till.toml"), t); err != nil {
 		return err
 	}
-	return d.quiet(ctx, "init", "till", "--config", d.till(number, "till.toml"), "--trust", d.server("allowed_signers"))
+	return d.quiet(ctx, append([]string{"init", "till", "--config", d.till(number, "till.toml"), "--trust", d.server("allowed_signers")}, args...)...)
 }
 
 // quiet runs one command line whose output is of no interest here.

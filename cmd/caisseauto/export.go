@@ -116,6 +116,7 @@ type exportResult struct {
 	Bytes    int64    `json:"bytes"`
 	Tables   []string `json:"tables,omitempty"`
 	Shipped  int      `json:"files_shipped"`
+	Pruned   int      `json:"archives_removed,omitempty"`
 	Elapsed  float64  `json:"seconds"`
 	finished bool
 }
@@ -128,10 +129,16 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: j.trust,
 		HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.rows, Log: j.app.log(),
 	}
-	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason}
+	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason,
+		BaselineEvery: d.BaselineEvery.Duration, Retention: d.Retention.Duration}
 	if j.drop != nil {
 		if err := look(ctx, j.drop, stream, j.trust, &o); err != nil {
 			return err
+		}
+		if d.Retention.Duration > 0 {
+			if err := confirmed(ctx, j.drop, d.Code, j.trust, &o); err != nil {
+				return err
+			}
 		}
 	}
 	r, err := e.Run(ctx, o)
@@ -147,6 +154,9 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 			return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)
 		}
 		line.Shipped = report.Files
+		if line.Pruned, err = j.prune(ctx, e, r.Oldest, o); err != nil {
+			return err
+		}
 	}
 	j.results = append(j.results, line)
 	return nil
@@ -161,7 +171,7 @@ func look(ctx context.Context, d drop.Drop, stream string, trust *keys.Trust, o 
 	}
 	for _, f := range l.Files {
 		if n, ok := drop.Sequence(f.Name); ok {
-			if o.Oldest == 0 { // they are sorted
+			if o.Oldest == 0 && isArchive(f.Name) { // they are sorted
 				o.Oldest = n
 			}
 			o.Seen = max(o.Seen, n)
@@ -189,6 +199,9 @@ func (j *exportJob) print() error {
 		shipped := fmt.Sprintf("%d files", r.Shipped)
 		if j.drop == nil {
 			shipped = "not yet"
+		}
+		if r.Pruned > 0 {
+			shipped += fmt.Sprintf(", %d old archives removed", r.Pruned)
 		}
 		t.Row(r.Dossier, fmt.Sprint(r.Batch), kind, rows, size, shipped, seconds(r.Elapsed))
 	}

@@ -35,17 +35,18 @@ it applies what is in the inbox, and exits with 69. Nothing is ever half applied
 
 // A till is what the commands on a till work with.
 type till struct {
-	app    *app
-	cfg    *config.Till
-	stream string
-	trust  *keys.Trust
-	db     *sqlite.Till
-	box    *sqlite.Outbox
-	drop   drop.Drop // nil until it is needed
+	app     *app
+	cfg     *config.Till
+	dossier string
+	stream  string
+	trust   *keys.Trust
+	db      *sqlite.Till
+	box     *sqlite.Outbox
+	drop    drop.Drop // nil until it is needed
 }
 
-func (a *app) openTill() (*till, error) {
-	cfg, dossier, err := a.tillConfig()
+func (a *app) openTill(ctx context.Context) (*till, error) {
+	cfg, dossier, err := a.tillConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,37 +55,12 @@ func (a *app) openTill() (*till, error) {
 		return nil, err
 	}
 	outbox := outboxOptions(cfg, dossier)
-	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{StageDir: cfg.Paths.Stage, Log: a.log(), Outbox: &outbox})
+	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{StageDir: cfg.Paths.Stage, Log: a.log(), Outbox: &outbox,
+		Rules: rulesOf(cfg, dossier), Drift: driftOf(cfg)})
 	if err != nil {
 		return nil, err
 	}
-	return &till{app: a, cfg: cfg, stream: streamDown(dossier), trust: trust, db: db, box: sqlite.NewOutbox(cfg.Database.DSN, outbox)}, nil
-}
-
-// tillConfig loads the configuration of a till, with the dossier that it
-// follows.
-func (a *app) tillConfig() (*config.Till, string, error) {
-	cfg, err := a.loadTill()
-	if err != nil {
-		return nil, "", err
-	}
-	if _, err := cfg.SQLite(); err != nil {
-		return nil, "", err
-	}
-	dossier, err := a.tillDossier(cfg)
-	return cfg, dossier, err
-}
-
-// tillDossier is the dossier that the till follows.
-func (a *app) tillDossier(cfg *config.Till) (string, error) {
-	if cfg.Identity.Dossier == "" {
-		return "", &config.Error{File: cfg.File, Key: "till.dossier", Problem: "the dossier is not given, and reading it from the default user is not available yet",
-			Hint: `write dossier = "CODE"`}
-	}
-	if a.dossier != "" && a.dossier != cfg.Identity.Dossier {
-		return "", &usageError{fmt.Errorf("--dossier %s: this till follows dossier %s", a.dossier, cfg.Identity.Dossier)}
-	}
-	return cfg.Identity.Dossier, nil
+	return &till{app: a, cfg: cfg, dossier: dossier, stream: streamDown(dossier), trust: trust, db: db, box: sqlite.NewOutbox(cfg.Database.DSN, outbox)}, nil
 }
 
 func (t *till) close() {
@@ -100,6 +76,9 @@ func (t *till) remote(ctx context.Context) (drop.Drop, error) {
 		return t.drop, nil
 	}
 	d, err := t.app.openDrop(ctx, &t.cfg.Common)
+	if err == nil {
+		err = t.app.mediumHas(t.dossier)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +87,14 @@ func (t *till) remote(ctx context.Context) (drop.Drop, error) {
 }
 
 func (a *app) importDown(ctx context.Context, noFetch bool) error {
-	t, err := a.openTill()
+	t, err := a.openTill(ctx)
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if err := mayImport(ctx, t.cfg); err != nil {
+		return err
+	}
 	if err := t.db.Init(ctx); err != nil {
 		return err
 	}
@@ -131,9 +113,13 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	i.Progress = bar.show
 	r, err := i.Run(ctx)
 	bar.close()
+	filtered := int64(0)
+	if err == nil && len(r.Batches) == 0 { // the rules may be newer than the last import
+		filtered, err = t.db.Settle(ctx)
+	}
 	err = t.remember(ctx, r, err)
 	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
-		if perr := t.print(r); err == nil {
+		if perr := t.print(r, filtered); err == nil {
 			err = perr
 		}
 	}
@@ -167,6 +153,8 @@ type importResult struct {
 	Epoch   int64         `json:"epoch"`
 	Batches []importBatch `json:"batches"`
 	Waiting string        `json:"waiting,omitempty"`
+	// Rows of other tills' users that were deleted.
+	Filtered int64 `json:"filtered"`
 }
 
 type importBatch struct {
@@ -182,10 +170,13 @@ type importBatch struct {
 	Unchanged bool `json:"unchanged,omitempty"`
 }
 
-func (t *till) print(r importer.Report) error {
+func (t *till) print(r importer.Report, filtered int64) error {
+	for _, b := range r.Batches {
+		filtered += b.Filtered
+	}
 	if t.app.json {
 		out := importResult{Stream: t.stream, Till: t.cfg.Identity.Number, Before: r.Before.Sequence, After: r.After.Sequence,
-			Epoch: r.After.Epoch, Waiting: r.Waiting, Batches: []importBatch{}}
+			Epoch: r.After.Epoch, Waiting: r.Waiting, Filtered: filtered, Batches: []importBatch{}}
 		for _, b := range r.Batches {
 			out.Batches = append(out.Batches, importBatch{Batch: b.Position.Sequence, Kind: string(b.Kind), Rows: b.Rows,
 				Inserted: b.Inserted, Updated: b.Updated, Deleted: b.Deleted, Locked: b.Locked.Seconds(), Elapsed: b.Elapsed.Seconds(), Unchanged: b.Unchanged})
@@ -197,12 +188,26 @@ func (t *till) print(r importer.Report) error {
 	}
 	if len(r.Batches) == 0 {
 		t.app.printf("till %s: nothing new in %s; the database stands at batch %d\n", t.cfg.Identity.Number, t.stream, r.After.Sequence)
+		t.told(filtered)
 		return nil
 	}
 	table := term.NewTable("till", "batch", "kind", "rows", "new", "changed", "deleted", "locked", "time")
 	for _, b := range r.Batches {
-		table.Row(t.cfg.Identity.Number, fmt.Sprint(b.Position.Sequence), string(b.Kind), term.Count(b.Rows), term.Count(b.Inserted),
+		kind := string(b.Kind)
+		if b.Unchanged {
+			kind += ", as before"
+		}
+		table.Row(t.cfg.Identity.Number, fmt.Sprint(b.Position.Sequence), kind, term.Count(b.Rows), term.Count(b.Inserted),
 			term.Count(b.Updated), term.Count(b.Deleted), seconds(b.Locked.Seconds()), seconds(b.Elapsed.Seconds()))
 	}
-	return table.Print(t.app.stdout)
+	err := table.Print(t.app.stdout)
+	t.told(filtered)
+	return err
+}
+
+// told says that the user filter has deleted something.
+func (t *till) told(filtered int64) {
+	if filtered > 0 {
+		t.app.printf("till %s: %s rows that are not this till's were filtered out\n", t.cfg.Identity.Number, term.Count(filtered))
+	}
 }

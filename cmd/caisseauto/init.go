@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +19,7 @@ type initFlags struct {
 	dsn, drop, principal, number string
 	hostKeys, tables             []string
 	trust                        string
-	printSQL                     bool
+	printSQL, createSchema, move bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -47,9 +45,14 @@ ERP's database the journal and its triggers. It can be repeated at any time.`,
 		Short: "Set up a till: configuration, its key, the ledger, the outbox",
 		Long: `Makes what is missing and changes nothing that is there: the configuration (from
 --number, --dossier, --dsn …), the till's key, and in its database the ledger and
-the outbox. What the till sends, the server says in what it imports. The server's allowed_signers must be brought here once: --trust FILE copies it.`,
+the outbox. What the till sends, the server says in what it imports. The
+server's allowed_signers must be brought here once: --trust FILE copies it.
+With default_user in the configuration, --dossier says once which dossier the
+very first import follows; after it the user's own row does.`,
 		Example: `  caisseauto init till --number 017 --dossier ACME --dsn till.db --drop sftp://till-017@drop.acme.example/ --trust allowed_signers
-  caisseauto init till --config till.toml`,
+  caisseauto init till --config till.toml
+  caisseauto init till --dossier ACME --create-schema
+  caisseauto init till --dossier BETA --move`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.initTill(c.Context(), t) },
 	}
 	for f, cmd := range map[*initFlags]*cobra.Command{&s: server, &t: till} {
@@ -62,6 +65,9 @@ the outbox. What the till sends, the server says in what it imports. The server'
 	server.Flags().StringArrayVar(&s.tables, "table", nil, "`NAME` of a table that goes down to the tills, for a new configuration; repeat it")
 	till.Flags().StringVar(&t.number, "number", "", "the till's `NUMBER`, for a new configuration")
 	till.Flags().StringVar(&t.trust, "trust", "", "allowed_signers `FILE` of the server, to copy here")
+	till.Flags().BoolVar(&t.createSchema, "create-schema", false, "make the database, if there is none, and the tables that it lacks, as the stream's signed manifests describe them")
+	till.Flags().BoolVar(&t.move, "move", false, "leave the dossier that the till follows for the one of --dossier; what it has sold must be delivered")
+	till.Flags().StringVar(&a.medium, "from", "", "`FOLDER` with the drop's layout in place of the drop, for --create-schema")
 	c.AddCommand(server, till)
 	return c
 }
@@ -118,79 +124,6 @@ func (a *app) initServer(ctx context.Context, f initFlags) error {
 		return err
 	}
 	a.did(cfg.Database.DSN+": journal and triggers", missing != "")
-	return nil
-}
-
-func (a *app) initTill(ctx context.Context, f initFlags) error {
-	path := a.configFile("till.toml")
-	made, err := missing(path, func() error {
-		t := &config.Till{}
-		t.Identity.Number, t.Identity.Dossier = f.number, a.dossier
-		t.Database.DSN, t.Drop.URL, t.Drop.HostKey = f.dsn, f.drop, f.hostKeys
-		t.Signing.Principal = f.principal
-		if f.principal == "" {
-			t.Signing.Principal = strings.ToLower("till-" + f.number + "@" + a.dossier)
-		}
-		return config.WriteTill(path, t)
-	})
-	if err != nil {
-		return err
-	}
-	cfg, err := config.LoadTill(path)
-	if err != nil {
-		return err
-	}
-	if _, err := cfg.SQLite(); err != nil {
-		return err
-	}
-	db, err := sqlite.OpenTill(cfg.Database.DSN, sqlite.TillOptions{Log: a.log()})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	dossier, err := a.tillDossier(cfg)
-	if err != nil {
-		return err
-	}
-	box := sqlite.NewOutbox(cfg.Database.DSN, outboxOptions(cfg, dossier))
-	missingSQL, err := box.SQL(ctx)
-	if err != nil {
-		return err
-	}
-	if f.printSQL {
-		a.printf("%s%s", db.InitSQL(), missingSQL)
-		return nil
-	}
-	a.did(path, made)
-	if err := a.initKeys(&cfg.Common); err != nil {
-		return err
-	}
-	if err := a.tillTrust(&cfg.Common, f.trust); err != nil {
-		return err
-	}
-	if err := db.Init(ctx); err != nil {
-		return err
-	}
-	a.did(cfg.Database.DSN+": ledger", true)
-	if err := box.Install(ctx); err != nil {
-		return err
-	}
-	a.did(fmt.Sprintf("%s: outbox %s", cfg.Database.DSN, cfg.Database.Outbox), missingSQL != "")
-	return a.introduce(cfg)
-}
-
-// introduce prints what the server must know of a till before it accepts what
-// the till sends.
-func (a *app) introduce(cfg *config.Till) error {
-	if cfg.Signing.Agent {
-		return nil
-	}
-	signer, err := signerOf(&cfg.Common)
-	if err != nil {
-		return err
-	}
-	a.printf("\nThe server accepts this till's batches with this line in its allowed_signers:\n%s\n",
-		keys.AllowedLine([]string{cfg.Signing.Principal}, tillNamespaces, signer.Public(), ""))
 	return nil
 }
 
@@ -262,33 +195,5 @@ func (a *app) initTrust(c *config.Common) error {
 	}
 	a.did(c.Trust.AllowedSigners, made)
 	_, err = keys.LoadTrust(c.Trust.AllowedSigners)
-	return err
-}
-
-// tillTrust brings the server's allowed_signers to the till.
-func (a *app) tillTrust(c *config.Common, from string) error {
-	path := c.Trust.AllowedSigners
-	made, err := missing(path, func() error {
-		if from == "" {
-			return nil
-		}
-		if _, err := keys.LoadTrust(from); err != nil {
-			return err
-		}
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		return durable.Create(path, data, 0o644)
-	})
-	if err != nil {
-		return err
-	}
-	if made && from == "" {
-		fmt.Fprintf(a.stderr, "caisseauto: %s is not there: bring the server's allowed_signers here by a way that you trust (init till --trust FILE copies it); without it no batch is accepted\n", path)
-		return nil
-	}
-	a.did(path, made)
-	_, err = keys.LoadTrust(path)
 	return err
 }

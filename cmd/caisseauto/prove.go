@@ -84,7 +84,7 @@ func (a *app) prove(ctx context.Context, f proveFlags) error {
 func (a *app) provable(ctx context.Context, f *proveFlags) (dossier string, d drop.Drop, trust *keys.Trust, err error) {
 	var common *config.Common
 	if f.drop == "" || f.signers == "" || f.till == "" || a.dossier == "" {
-		if dossier, common, err = a.eitherSide(f); err != nil {
+		if dossier, common, err = a.eitherSide(ctx, f); err != nil {
 			return "", nil, nil, err
 		}
 	}
@@ -111,7 +111,7 @@ func (a *app) provable(ctx context.Context, f *proveFlags) (dossier string, d dr
 }
 
 // eitherSide reads the configuration that is there, a server's or a till's.
-func (a *app) eitherSide(f *proveFlags) (string, *config.Common, error) {
+func (a *app) eitherSide(ctx context.Context, f *proveFlags) (string, *config.Common, error) {
 	path, role := a.config, config.RoleServer
 	var err error
 	if path == "" {
@@ -130,7 +130,7 @@ func (a *app) eitherSide(f *proveFlags) (string, *config.Common, error) {
 		if f.till == "" {
 			f.till = cfg.Identity.Number
 		}
-		dossier, err := a.tillDossier(cfg)
+		dossier, err := a.tillDossier(ctx, cfg)
 		return dossier, &cfg.Common, err
 	}
 	cfg, err := config.LoadServer(path)

@@ -100,6 +100,20 @@ func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error)
 	})
 }
 
+// mediumHas refuses a folder of --from that has nothing of a dossier: somebody
+// named another folder, and "nothing new" would hide that.
+func (a *app) mediumHas(dossier string) error {
+	if a.medium == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(a.medium, dossier)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: there is no folder %s in %s; name the folder that holds it", drop.ErrUnavailable, dossier, a.medium)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
 // openLocal opens a local folder as a drop. Only our own folders are made
 // when they are missing: a drop that is not there is a disk that is not
 // mounted, and filling the folder under it would hide that.
@@ -139,6 +153,7 @@ func tablesDown(d config.Dossier) []sqlite.TableConfig {
 		out = append(out, sqlite.TableConfig{
 			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code,
 			Exclude: t.Exclude, Columns: t.Capture == config.CaptureColumns,
+			Touches: t.Touches, TouchesColumns: t.TouchesColumns,
 		})
 	}
 	return out

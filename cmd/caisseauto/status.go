@@ -164,7 +164,7 @@ type tillState struct {
 }
 
 func (a *app) tillStatus(ctx context.Context) error {
-	cfg, dossier, err := a.tillConfig()
+	cfg, dossier, err := a.tillConfig(ctx)
 	if err != nil {
 		return err
 	}

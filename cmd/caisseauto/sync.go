@@ -68,7 +68,7 @@ func (a *app) sync(ctx context.Context, f syncFlags) error {
 	if f.every < 0 || f.every > 0 && (f.every < time.Second || f.newEpoch) {
 		return &usageError{errors.New("--every takes one second or more, and does not go with --new-epoch")}
 	}
-	s, err := a.openSync(f)
+	s, err := a.openSync(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -84,8 +84,8 @@ func (a *app) sync(ctx context.Context, f syncFlags) error {
 	return err
 }
 
-func (a *app) openSync(f syncFlags) (*synchroniser, error) {
-	cfg, dossier, err := a.tillConfig()
+func (a *app) openSync(ctx context.Context, f syncFlags) (*synchroniser, error) {
+	cfg, dossier, err := a.tillConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
