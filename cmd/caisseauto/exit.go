@@ -43,6 +43,9 @@ func (a *app) exit(err error) int {
 		return exitDone
 	}
 	term.Report(a.stderr, "caisseauto", err)
+	if code, ok := isExit(err); ok {
+		return code
+	}
 	return exitCode(err)
 }
 

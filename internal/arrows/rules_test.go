@@ -14,6 +14,7 @@ var arrows = map[string][]string{
 	"internal/durable":        {},
 	"internal/config":         {},
 	"internal/term":           {},
+	"internal/schedule":       {},
 	"internal/arrows":         {},
 	"internal/sqlite":         {"internal/sqlite/sqlite3", "internal/change", "manifest"},
 	"internal/sqlite/sqlite3": {"internal/change"},
