@@ -60,7 +60,7 @@ func exitCode(err error) int {
 		errors.Is(err, sqlite.ErrNotInstalled), sqlite3.IsCannotOpen(err):
 		return exitUsage
 	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost), errors.Is(err, sqlite.ErrForked),
-		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting),
+		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting), errors.Is(err, errFindings),
 		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent):
 		return exitOperator
 	case errors.Is(err, importer.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge):
