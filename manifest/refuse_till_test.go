@@ -57,6 +57,8 @@ var badTickets = []bad{
 // Manifests of the server that say wrong what tills are to send.
 var badTerms = []bad{
 	{"integrated negative", "D6", `"integrated": 7`, `"integrated": -7`},
+	{"delta that is unchanged", "M16", `  "integrated": 7`, "  \"unchanged\": true,\n  \"integrated\": 7"},
+	{"unchanged false", "D3", `  "integrated": 7`, "  \"unchanged\": false,\n  \"integrated\": 7"},
 	{"integrated zero", "D3", `"integrated": 7`, `"integrated": 0`},
 	{"integrated beyond 2^53", "D6", `"integrated": 7`, `"integrated": 9007199254740992`},
 	{"server names an incarnation", "M12", "\n  ]\n}\n", "\n  ],\n  \"incarnation\": \"" + incarnation + "\"\n}\n"},
