@@ -84,6 +84,10 @@ func TestExitCode(t *testing.T) {
 		{exporter.ErrLost, exitOperator},
 		{drop.ErrConflict, exitOperator},
 		{durable.ErrDifferent, exitOperator},
+		{errDossier, exitOperator},
+		{sqlite.ErrWaiting, exitOperator},
+		{errFindings, exitOperator},
+		{&exitError{"import", exitBusy}, exitFailure}, // passed on by exit, see isExit
 		{fs.ErrInvalid, exitFailure},
 	} {
 		if got := exitCode(fmt.Errorf("somewhere: %w", c.err)); got != c.want {
