@@ -256,6 +256,11 @@ Sell something at the till with sqlite3, then:
   CAISSEAUTO sync    --config TILL
   CAISSEAUTO collect --config SERVER
   CAISSEAUTO status  --config SERVER
+
+Or have all of it run by itself, on either side:
+
+  CAISSEAUTO run     --config SERVER
+  CAISSEAUTO doctor  --config TILL
 `))
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -126,6 +127,10 @@ func (d *demo) writeServer(users []config.ServeUser) error {
 			TillColumn: t.TillColumn, Totals: t.Totals, VersionColumn: t.VersionColumn, Touches: t.Touches})
 	}
 	s.Dossiers = []config.Dossier{dossier}
+	s.Processes = []config.Process{
+		{Name: "export_caisseauto_acme", Action: config.ActionExport, Dossier: demoDossier, Every: config.Duration{Duration: 5 * time.Minute}},
+		{Name: "collect_caisseauto_acme", Action: config.ActionCollect, Dossier: demoDossier, Every: config.Duration{Duration: time.Minute}},
+	}
 	return config.WriteServer(d.server("server.toml"), s)
 }
 
@@ -172,6 +177,10 @@ func (d *demo) joinTill(ctx context.Context, number string, args ...string) erro
 	t.Signing.Principal = fmt.Sprintf("till-%s@acme", number)
 	t.Signing.Key = "keys/till"
 	t.JET = config.DefaultJET()
+	t.Processes = []config.Process{
+		{Name: "import_caisseauto", Action: config.ActionImport, Every: config.Duration{Duration: 5 * time.Minute}},
+		{Name: "synchroniseur", Action: config.ActionSync, Every: config.Duration{Duration: time.Minute}},
+	}
 	if err := config.WriteTill(d.till(number, "till.toml"), t); err != nil {
 		return err
 	}

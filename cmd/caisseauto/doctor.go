@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +15,18 @@ import (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
+	var tryDrop bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check configuration, keys, database and processes; say what to do",
 		Long: `Looks at what an exchange needs on this side, and says under each finding what to
-do about it. Nothing is changed, and no network is touched. While something is
-wrong the exit code is 78; notes alone are no reason for it.`,
-		Example: "  caisseauto doctor --config server.toml",
-		RunE:    func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
+do about it. Nothing is changed, and no network is touched unless --drop asks for
+it. While something is wrong the exit code is 78; notes alone are no reason for it.`,
+		Example: `  caisseauto doctor --config server.toml
+  caisseauto doctor --config till.toml --drop`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context(), tryDrop) },
 	}
+	c.Flags().BoolVar(&tryDrop, "drop", false, "reach for the drop too, over the network if that is the way")
 	return c
 }
 
@@ -41,10 +46,22 @@ type finding struct {
 
 // A patient is what is looked at.
 type patient struct {
+	app      *app
 	common   *config.Common
-	server   *config.Server // nil on a till
-	till     *config.Till   // nil on a server
+	server   *config.Server   // nil on a till
+	dossiers []config.Dossier // of the server, that are asked about
+	till     *config.Till     // nil on a server
+	tryDrop  bool
+	now      time.Time
 	findings []finding
+}
+
+// init is the command that makes what is missing on this side.
+func (p *patient) init() string {
+	if p.till != nil {
+		return "caisseauto init till --config " + p.common.File
+	}
+	return "caisseauto init server --config " + p.common.File
 }
 
 func (p *patient) ok(format string, args ...any) {
@@ -59,12 +76,12 @@ func (p *patient) wrong(remedy, format string, args ...any) {
 	p.findings = append(p.findings, finding{findingWrong, fmt.Sprintf(format, args...), remedy})
 }
 
-func (a *app) doctor(ctx context.Context) error {
+func (a *app) doctor(ctx context.Context, tryDrop bool) error {
 	_, role, err := a.side()
 	if err != nil {
 		return err
 	}
-	p := &patient{}
+	p := &patient{app: a, tryDrop: tryDrop, now: time.Now()}
 	if role == config.RoleTill {
 		if p.till, err = a.loadTill(); err != nil {
 			return err
@@ -75,9 +92,14 @@ func (a *app) doctor(ctx context.Context) error {
 			return err
 		}
 		p.common = &p.server.Common
+		if p.dossiers, err = a.dossiers(p.server); err != nil {
+			return err
+		}
 	}
 	p.ok("configuration %s", p.common.File)
-	for _, look := range []func(context.Context, *patient){lookKeys, lookFolders, lookClock, lookDatabase, lookInstalled, lookProcesses, lookRules, lookDrift} {
+	for _, look := range []func(context.Context, *patient){
+		lookKeys, lookOwnKey, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookDrift, lookDrop,
+	} {
 		look(ctx, p)
 	}
 	return a.report(p)
@@ -99,7 +121,13 @@ func (a *app) report(p *patient) error {
 		for _, f := range p.findings {
 			a.printf("%-6s %s\n", f.State, term.Clean(f.What))
 			if f.Remedy != "" {
-				a.printf("       → %s\n", f.Remedy)
+				for i, line := range strings.Split(f.Remedy, "\n") {
+					lead := "       → "
+					if i > 0 {
+						lead = ""
+					}
+					a.printf("%s%s\n", lead, term.Clean(line))
+				}
 			}
 		}
 	}

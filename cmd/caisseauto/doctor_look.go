@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"caisseauto/internal/config"
 	"caisseauto/internal/sqlite"
@@ -22,12 +21,16 @@ func lookKeys(_ context.Context, p *patient) {
 	if p.common.Signing.Principal == "" && p.till == nil || p.common.Signing.Agent {
 		p.note("", "no key file to look at")
 	} else if _, err := keys.Load(p.common.Signing.Key); err != nil {
-		p.wrong("caisseauto init makes a key that is missing; one that others can read: chmod 600 "+p.common.Signing.Key, "signing key: %v", err)
+		p.wrong("one that is missing: "+p.init()+"; one that others can read: chmod 600 "+p.common.Signing.Key, "signing key: %v", err)
 	} else {
 		p.ok("signing key %s", p.common.Signing.Key)
 	}
 	if _, err := keys.LoadTrust(p.common.Trust.AllowedSigners); err != nil {
-		p.wrong("bring the server's allowed_signers here by a way that you trust; without it no batch is accepted", "allowed_signers: %v", err)
+		remedy := "bring the server's allowed_signers here by a way that you trust (" + p.init() + " --trust FILE copies it); without it no batch is accepted"
+		if p.server != nil {
+			remedy = "correct the file, or where there is none: " + p.init()
+		}
+		p.wrong(remedy, "allowed_signers: %v", err)
 	} else {
 		p.ok("allowed_signers %s", p.common.Trust.AllowedSigners)
 	}
@@ -61,21 +64,14 @@ func lookFolders(_ context.Context, p *patient) {
 	}
 }
 
-// firstYear is before any release of this program.
-var firstYear = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func lookClock(_ context.Context, p *patient) {
-	if now := time.Now(); now.Before(firstYear) {
-		p.wrong("set the clock, or let systemd-timesyncd or chrony do it", "the clock says %s", now.UTC().Format(time.DateTime))
-		return
-	}
-	p.ok("clock %s UTC", time.Now().UTC().Format(time.DateTime))
-}
-
 func lookDatabase(_ context.Context, p *patient) {
 	path := p.common.Database.DSN
 	if _, err := p.common.SQLite(); err != nil {
-		p.wrong("", "%v", err)
+		p.wrong("see there", "%v", err)
+		return
+	}
+	if err := mayWrite(path); err != nil {
+		p.wrong("correct database.dsn, or give the account that runs caisseauto the right to read and write the file and its folder", "database: %v", err)
 		return
 	}
 	c, err := sqlite3.Open(path, sqlite3.ReadWrite)
@@ -86,7 +82,7 @@ func lookDatabase(_ context.Context, p *patient) {
 	defer c.Close()
 	mode := ""
 	if err := c.Query("PRAGMA journal_mode", func(s *sqlite3.Stmt) error { mode = s.Text(0); return nil }); err != nil {
-		p.wrong("", "database %s: %v", path, err)
+		p.wrong("if another program holds it, try again; if it is damaged, restore it from a backup", "database %s: %v", path, err)
 		return
 	}
 	if mode != "wal" {
@@ -104,7 +100,7 @@ func lookInstalled(ctx context.Context, p *patient) {
 		case err != nil:
 			p.wrong("correct the tables in "+p.common.File, "capture: %v", err)
 		case sql != "":
-			p.wrong("caisseauto init server (--print-sql shows what it would do)", "journal and triggers are not as they should be")
+			p.wrong(p.init()+" (--print-sql shows what it would do)", "journal and triggers are not as they should be")
 		default:
 			p.ok("journal and triggers are in place")
 		}
@@ -113,14 +109,14 @@ func lookInstalled(ctx context.Context, p *patient) {
 	st, err := sqlite.ReadStanding(ctx, p.common.Database.DSN, rulesOf(p.till, ""))
 	switch {
 	case err != nil:
-		p.wrong("", "whose till this is: %v", err)
+		p.wrong("correct [users] in "+p.common.File+", or the database", "whose till this is: %v", err)
 	case st.Followed == "" && st.User == "" && given(p.till, st) == "":
-		p.wrong("caisseauto init till --dossier CODE", "no dossier is known: nothing was imported yet, and none was given")
+		p.wrong(p.init()+" --dossier CODE", "no dossier is known: nothing was imported yet, and none was given")
 	case st.Followed == "":
-		p.note("caisseauto import", "nothing was imported yet")
+		p.note("caisseauto import --config "+p.common.File, "nothing was imported yet")
 	default:
 		if err := mayImport(ctx, p.till); err != nil {
-			p.wrong("", "%v", err)
+			p.wrong("as it says; until then nothing is imported", "%v", err)
 			return
 		}
 		p.ok("till %s follows dossier %s", p.till.Identity.Number, st.Followed)
@@ -130,9 +126,14 @@ func lookInstalled(ctx context.Context, p *patient) {
 // lookProcesses says what nobody does.
 func lookProcesses(_ context.Context, p *patient) {
 	has := func(action, dossier string) bool {
-		return slices.ContainsFunc(p.common.Processes, func(x config.Process) bool {
-			return x.Action == action && (x.Dossier == dossier || x.Dossier == "")
+		i := slices.IndexFunc(p.common.Processes, func(x config.Process) bool {
+			return x.Action == action && (p.till != nil || x.Dossier == dossier || x.Dossier == "")
 		})
+		if i >= 0 && p.common.Processes[i].Every.Duration == 0 {
+			name := p.common.Processes[i].Name
+			p.note(`write every = "5m", unless cron or a timer runs it: caisseauto run `+name+" --once", "process %s has no every: the service leaves it out", name)
+		}
+		return i >= 0
 	}
 	lines := func(name, action, dossier, every string) string {
 		text := fmt.Sprintf("add to %s, or leave it to cron or a timer (scripts/README.md):\n         [[process]]\n         name    = %q\n         action  = %q\n", p.common.File, name, action)
@@ -142,7 +143,7 @@ func lookProcesses(_ context.Context, p *patient) {
 		return text + fmt.Sprintf("         every   = %q", every)
 	}
 	if p.server != nil {
-		for _, d := range p.server.Dossiers {
+		for _, d := range p.dossiers {
 			if has(config.ActionExport, d.Code) {
 				p.ok("dossier %s has an export process", d.Code)
 			} else {
@@ -159,13 +160,13 @@ func lookProcesses(_ context.Context, p *patient) {
 		{"import_caisseauto", config.ActionImport, "5m", "reference data does not come by itself"},
 		{"synchroniseur", config.ActionSync, "1m", "tickets do not go up by themselves"},
 	} {
-		if has(x.action, p.till.Identity.Dossier) {
+		if has(x.action, "") {
 			p.ok("the till has a process %s", x.action)
 		} else {
 			p.wrong(lines(x.name, x.action, "", x.every), "the till has no process %s: %s", x.action, x.why)
 		}
 	}
-	if has(config.ActionUpdate, p.till.Identity.Dossier) {
+	if slices.ContainsFunc(p.common.Processes, func(x config.Process) bool { return x.Action == config.ActionUpdate }) {
 		p.note("leave it: it is skipped until then", "the action update is not in this version yet")
 	}
 }
@@ -174,6 +175,9 @@ func lookProcesses(_ context.Context, p *patient) {
 func lookRules(_ context.Context, p *patient) {
 	if p.till == nil {
 		return
+	}
+	if p.till.Identity.DefaultUser == "" {
+		p.note(`default_user = "…" in [till], for a till that is to follow its default user`, "no default user: the till follows the dossier in its configuration")
 	}
 	if p.till.Users == nil {
 		p.note(`[users] with table, key and attachment in till.toml, for a till that is to keep its own users alone`, "no user filter: all users of the dossier are on this till")
@@ -197,7 +201,7 @@ func lookDrift(ctx context.Context, p *patient) {
 	defer db.Close()
 	list, err := db.Drifts(ctx)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.wrong("", "schema: %v", err)
+		p.wrong("if another program holds the database, try again", "schema: %v", err)
 		return
 	}
 	for _, d := range list {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"caisseauto/internal/config"
 	"caisseauto/internal/durable"
 	"caisseauto/internal/schedule"
+	"caisseauto/internal/term"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -40,7 +43,9 @@ type service struct {
 	role      config.Role
 	processes []config.Process
 	out       *lines
-	troubled  map[string]int // the exit code that each process ended with last
+
+	mu    sync.Mutex
+	ended map[string]int // the exit code that each process ended with last
 }
 
 func (a *app) runProcesses(ctx context.Context, names []string, once bool) error {
@@ -59,7 +64,7 @@ func (a *app) openService(names []string) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{app: a, role: role, out: &lines{to: a.stderr, json: a.logFormat == "json"}, troubled: map[string]int{}}
+	s := &service{app: a, role: role, out: &lines{to: a.stderr, json: a.logFormat == "json"}, ended: map[string]int{}}
 	if role == config.RoleTill {
 		cfg, err := a.loadTill()
 		if err != nil {
@@ -73,17 +78,19 @@ func (a *app) openService(names []string) (*service, error) {
 		}
 		s.common = &cfg.Common
 	}
-	s.processes, err = chosen(s.common, names)
+	s.processes, err = s.chosen(names)
 	return s, err
 }
 
 // chosen returns the processes that are named, or all; in the file's order.
-func chosen(c *config.Common, names []string) (list []config.Process, err error) {
+func (s *service) chosen(names []string) (list []config.Process, err error) {
+	c := s.common
 	var known []string
 	for _, p := range c.Processes {
 		known = append(known, p.Name)
 		if len(names) == 0 && p.Action == config.ActionUpdate {
-			continue // not yet in this version; doctor says so
+			s.out.say(slog.LevelInfo, p.Name, "left out: the action update is not in this version yet")
+			continue
 		}
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			list = append(list, p)
@@ -106,16 +113,24 @@ func chosen(c *config.Common, names []string) (list []config.Process, err error)
 	return list, nil
 }
 
-// once runs each process once.
+// once runs each process once, and tells what came of each.
 func (s *service) once(ctx context.Context) error {
 	var first error
 	for _, p := range s.processes {
+		begin := time.Now()
 		code, err := s.start(ctx, p, s.app.stdout, s.app.stderr)
+		took := term.Duration(time.Since(begin))
+		if ctx.Err() != nil {
+			s.out.say(slog.LevelWarn, p.Name, "stopped after %s", took)
+			return context.Cause(ctx)
+		}
 		if err == nil && code != exitDone {
 			err = &exitError{p.Name, code}
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err == nil {
+			s.out.say(slog.LevelInfo, p.Name, "%s, done in %s", p.Action, took)
+		} else {
+			s.out.say(slog.LevelError, p.Name, "%s, %v after %s", p.Action, err, took)
 		}
 		if first == nil {
 			first = err
@@ -145,24 +160,31 @@ func (s *service) forever(ctx context.Context) error {
 		return fmt.Errorf("another caisseauto run of %s is at work: %w", s.common.File, err)
 	}
 	defer func() { _ = unlock() }() // the kernel lets go in any case
-	byName := map[string]config.Process{}
-	var list []schedule.Process
-	for _, p := range s.processes {
-		if p.Every.Duration == 0 {
-			s.out.say(p.Name, "has no every: it runs by `caisseauto run %s --once` alone", p.Name)
-			continue
-		}
-		byName[p.Name] = p
-		list = append(list, schedule.Process{Name: p.Name, Stream: s.stream(p), Every: p.Every.Duration, Jitter: s.jitter(p)})
-		s.out.say(p.Name, "%s every %s", p.Action, p.Every)
+	list := s.scheduled()
+	if len(list) == 0 {
+		return &config.Error{File: s.common.File, Key: "process.every", Problem: "missing at every process that was asked for: there is nothing to wait for",
+			Hint: `write every = "5m", or run them with --once`}
 	}
 	if err := notify("READY=1"); err != nil {
-		s.app.log().Warn("telling systemd that the service is ready", "error", err.Error())
+		s.out.say(slog.LevelWarn, "", "systemd could not be told that the service is ready: %v", err)
 	}
-	sch := &schedule.Schedule{Run: func(ctx context.Context, p schedule.Process) schedule.Outcome { return s.run(ctx, byName[p.Name]) }}
+	sch := &schedule.Schedule{Run: func(ctx context.Context, p schedule.Process) schedule.Outcome { return s.run(ctx, p.Name) }}
 	sch.Loop(ctx, list)
-	s.out.say("", "stopped")
+	s.out.say(slog.LevelInfo, "", "stopped")
 	return nil
+}
+
+// scheduled are the processes that have a time of their own.
+func (s *service) scheduled() (list []schedule.Process) {
+	for _, p := range s.processes {
+		if p.Every.Duration == 0 {
+			s.out.say(slog.LevelInfo, p.Name, "has no every: it runs by `caisseauto run %s --once` alone", p.Name)
+			continue
+		}
+		list = append(list, schedule.Process{Name: p.Name, Stream: s.stream(p), Every: p.Every.Duration, Jitter: s.jitter(p)})
+		s.out.say(slog.LevelInfo, p.Name, "%s every %s", p.Action, p.Every)
+	}
+	return list
 }
 
 // stream names what two processes must not work on at the same time.
@@ -182,16 +204,18 @@ func (s *service) jitter(p config.Process) time.Duration {
 	return p.Jitter.Duration
 }
 
-// run runs a process as the service does: its lines go to the log.
-func (s *service) run(ctx context.Context, p config.Process) schedule.Outcome {
-	out, errs := s.out.of(p.Name), s.out.of(p.Name)
-	code, err := s.start(ctx, p, out, errs)
-	out.flush()
-	errs.flush()
+// run runs a process as the service does: its lines go to the log. What keeps
+// ending the same way, without a network or at a busy database, is heard once.
+func (s *service) run(ctx context.Context, name string) schedule.Outcome {
+	i := slices.IndexFunc(s.processes, func(p config.Process) bool { return p.Name == name })
+	last := s.last(name)
+	said := s.out.of(name, last == exitUnavailable || last == exitBusy)
+	code, err := s.start(ctx, s.processes[i], said.stdout(), said.stderr())
+	said.end(err == nil && code == last)
 	if ctx.Err() != nil {
 		return schedule.Ended
 	}
-	s.judge(p.Name, code, err)
+	s.judge(name, last, code, err)
 	switch code {
 	case exitBusy:
 		return schedule.Busy
@@ -201,25 +225,40 @@ func (s *service) run(ctx context.Context, p config.Process) schedule.Outcome {
 	return schedule.Ended
 }
 
+// last is the exit code that a process ended with last.
+func (s *service) last(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended[name]
+}
+
 // judge tells what a run came to, where a person should know. A network that
-// is gone is told when it goes and when it is back.
-func (s *service) judge(name string, code int, err error) {
-	s.out.mu.Lock()
-	last := s.troubled[name]
-	s.troubled[name] = code
-	s.out.mu.Unlock()
+// is gone, or a database that is busy, is told when that begins and when it
+// is over.
+func (s *service) judge(name string, last, code int, err error) {
+	if code == exitBusy && last == exitUnavailable {
+		return // the network may still be gone: that is told when it is over
+	}
+	s.mu.Lock()
+	s.ended[name] = code
+	s.mu.Unlock()
+	again := code == last
 	switch {
 	case err != nil:
-		s.out.say(name, "could not be run: %v", err)
-	case code == exitDone && last != exitDone && last != exitBusy:
-		s.out.say(name, "well again")
-	case code == exitDone, code == exitBusy, code == exitUnavailable && last == exitUnavailable:
+		s.out.say(slog.LevelError, name, "could not be run to its end: %v", err)
+	case code == exitDone && again, code == exitUnavailable && again, code == exitBusy && again:
+	case code == exitDone:
+		s.out.say(slog.LevelInfo, name, "well again")
 	case code == exitUnavailable:
-		s.out.say(name, "no network, or no drop: going on quietly until it is back")
+		s.out.say(slog.LevelWarn, name, "no network, or no drop: going on quietly until it is back")
+	case code == exitBusy:
+		s.out.say(slog.LevelInfo, name, "something else is at work: trying again soon, and quietly until it is done")
 	case code == exitDenied:
-		s.out.say(name, "exit code %d: not permitted; the next try is in 15 minutes or later", code)
+		s.out.say(slog.LevelError, name, "exit code %d: not permitted; the next try is in 15 minutes or later", code)
+	case code == exitRefused, code == exitOperator:
+		s.out.say(slog.LevelWarn, name, "exit code %d", code)
 	default:
-		s.out.say(name, "exit code %d", code)
+		s.out.say(slog.LevelError, name, "exit code %d", code)
 	}
 }
 

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"caisseauto/internal/drop"
+	"caisseauto/internal/sqlite"
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/term"
+	"caisseauto/keys"
+)
+
+// lookOwnKey looks whether a reader with this list of trusted keys would
+// accept what the server signs. The tills' own lists cannot be seen from here.
+func lookOwnKey(_ context.Context, p *patient) {
+	if p.server == nil {
+		return
+	}
+	signer, err := signerOf(&p.server.Common)
+	if err != nil {
+		return // told by lookKeys
+	}
+	trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners)
+	if err != nil {
+		return // told too
+	}
+	principal := p.common.Signing.Principal
+	if err := mayReceipt(signer, principal, trust); err != nil {
+		p.wrong("the line for it, there and on the tills: "+keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), ""),
+			"%s does not accept what %s signs with %s", p.common.Trust.AllowedSigners, principal, p.common.Signing.Key)
+		return
+	}
+	p.ok("what %s signs is accepted with %s", principal, p.common.Trust.AllowedSigners)
+}
+
+// firstYear is before any release of this program.
+var firstYear = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// apart is how far two clocks that are set right may be from each other.
+const apart = 5 * time.Minute
+
+// lookClock holds the time against what must be over: the making of this
+// program, and of the newest head that was accepted here.
+func lookClock(ctx context.Context, p *patient) {
+	newest, _ := p.newestHead(ctx) // what cannot be read is told by lookDatabase
+	const remedy = "set the clock, or let systemd-timesyncd or chrony do it"
+	switch now := p.now.UTC(); {
+	case now.Before(firstYear):
+		p.wrong(remedy, "the clock says %s", now.Format(time.DateTime))
+	case newest.After(now.Add(apart)):
+		p.wrong(remedy+"; if it is right, the clock of the other side is or was wrong",
+			"the clock says %s, %s before the newest head that was accepted here was signed", now.Format(time.DateTime), term.Duration(newest.Sub(now)))
+	default:
+		p.ok("clock %s UTC", now.Format(time.DateTime))
+	}
+}
+
+// newestHead is when the newest head that was accepted here was signed; zero
+// for none.
+func (p *patient) newestHead(ctx context.Context) (newest time.Time, err error) {
+	err = p.read(ctx, func(db *sqlite3.Conn) error {
+		if ok, err := sqlite.Exists(db, "caisseauto_head"); err != nil || !ok {
+			return err
+		}
+		return db.Query("SELECT issued FROM caisseauto_head ORDER BY issued DESC LIMIT 1", func(q *sqlite3.Stmt) error {
+			newest, err = time.Parse(time.RFC3339Nano, q.Text(0))
+			return err
+		})
+	})
+	return newest, err
+}
+
+// read reads from the database and changes nothing in it.
+func (p *patient) read(ctx context.Context, work func(*sqlite3.Conn) error) error {
+	path, err := p.common.SQLite()
+	if err != nil {
+		return err
+	}
+	// Not read-only: a crash of the ERP or the POS may have left a
+	// transaction that must be rolled back first.
+	db, err := sqlite3.Open(path, sqlite3.ReadWrite)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	defer db.Watch(ctx)()
+	db.BusyTimeout(2 * time.Second)
+	if err := db.Exec("PRAGMA query_only=ON"); err != nil {
+		return err
+	}
+	return work(db)
+}
+
+// mayWrite reports why this account may not write to a file: SQLite opens it
+// all the same, to read.
+func mayWrite(path string) error {
+	if info, err := os.Stat(path); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "open", Path: path, Err: errors.New("not a file")}
+	}
+	// Nothing of this process has the file open: to close it here would drop
+	// the locks that others in the process have (howtocorrupt.html, 2.2).
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// lookOutbox looks for what init makes in a till's database. Without the
+// triggers nothing of what is sold waits to be sent.
+func lookOutbox(ctx context.Context, p *patient) {
+	if p.till == nil {
+		return
+	}
+	st, err := sqlite.ReadStanding(ctx, p.common.Database.DSN, rulesOf(p.till, ""))
+	if err != nil {
+		return // told by lookInstalled
+	}
+	ledger := false
+	err = p.read(ctx, func(db *sqlite3.Conn) (err error) {
+		ledger, err = sqlite.Exists(db, "caisseauto_ledger")
+		return err
+	})
+	switch {
+	case err != nil:
+		p.wrong("if another program holds the database, try again", "ledger: %v", err)
+	case !ledger:
+		p.wrong(p.init(), "the database has no ledger yet: the till was not set up")
+	default:
+		p.ok("the ledger is in place")
+	}
+	missing, err := sqlite.NewOutbox(p.common.Database.DSN, outboxOptions(p.till, cmp.Or(st.Followed, st.User, given(p.till, st)))).SQL(ctx)
+	switch table := p.common.Database.Outbox; {
+	case err != nil:
+		p.wrong("correct the till's tables as it says; what the server takes stands in its server.toml", "outbox %s: %v", table, err)
+	case missing != "":
+		p.wrong(p.init()+" (--print-sql shows what it would do)", "outbox %s or its triggers are not as they should be: what is sold meanwhile may not be sent", table)
+	default:
+		p.ok("outbox %s and its triggers are in place", table)
+	}
+}
+
+// lookDrop looks where the drop is, and where that was asked for, whether it
+// can be reached.
+func lookDrop(ctx context.Context, p *patient) {
+	url := p.common.Drop.URL
+	switch {
+	case url == "":
+		p.note(`[drop] with url = "…", unless scripts or a medium carry the files`, "no drop is configured")
+		return
+	case !p.tryDrop:
+		p.ok("drop %s (not tried; --drop does)", url)
+		return
+	}
+	d, err := p.app.openDrop(ctx, p.common)
+	if err == nil {
+		defer d.Close()
+		for _, x := range p.dossiers {
+			if _, err = d.List(ctx, streamDown(x.Code)); err != nil {
+				break
+			}
+		}
+	}
+	switch {
+	case err == nil:
+		p.ok("drop %s is there", url)
+	case errors.Is(err, drop.ErrDenied), errors.Is(err, keys.ErrPermission):
+		p.wrong("let the drop accept the public key beside "+p.common.Drop.Key+", and compare host_key; tries that are refused may get the address shut out", "drop: %v", err)
+	default:
+		p.wrong("look at the address, the network and the server; what is sealed waits, and tills go on selling", "drop: %v", err)
+	}
+}
