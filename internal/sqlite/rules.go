@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"caisseauto/internal/change"
@@ -42,13 +43,16 @@ type RegistryRules struct {
 type ruleSet struct {
 	*Rules
 	conn *sqlite3.Conn
+	log  *slog.Logger
 
+	number  string // the till's, folded
 	users   *Table // nil: no user is filtered
 	userKey IndexColumn
 	dossier string       // column of users, "" for none
 	till    change.Value // as users, or the attachments, store the till's number
 	bound   bool         // the attachments refer to users by a foreign key
 	attach  *Table       // nil: by a column of users
+	apart   string       // column of attach that holds its dossier, "" for none
 
 	registry        *Table // nil: not checked
 	registryDossier string
@@ -61,7 +65,7 @@ func (t *Till) ruleSet() (*ruleSet, error) {
 	if t.o.Rules == nil || t.o.Rules.Users == nil && t.o.Rules.Registry == nil {
 		return nil, nil
 	}
-	s := &ruleSet{Rules: t.o.Rules, conn: t.conn}
+	s := &ruleSet{Rules: t.o.Rules, conn: t.conn, log: t.o.Log, number: fold(stored(t.o.Rules.Till, ""))}
 	if err := s.findUsers(); err != nil {
 		return nil, err
 	}
@@ -95,14 +99,6 @@ func (s *ruleSet) findUsers() (err error) {
 	if s.users, err = s.need("[users]", u.Table, u.Key); err != nil {
 		return err
 	}
-	key, _, err := findKey(s.users, []string{u.Key})
-	if err != nil {
-		return fmt.Errorf("%w: [users] in till.toml, table %s: %w; nothing was applied", manifest.ErrRefused, Quote(u.Table), err)
-	}
-	s.userKey = key[0]
-	if s.userKey.Collation == "" {
-		s.userKey.Collation = "BINARY"
-	}
 	if s.dossier = u.DossierColumn; s.dossier == "" && s.users.Column("dossier") != nil {
 		s.dossier = "dossier"
 	}
@@ -110,6 +106,18 @@ func (s *ruleSet) findUsers() (err error) {
 		if _, err := s.need("[users] dossier_column", u.Table, s.dossier); err != nil {
 			return err
 		}
+	}
+	key, _, err := findKey(s.users, []string{u.Key})
+	if err != nil && s.dossier != "" { // a till has one dossier
+		if both, _, err2 := findKey(s.users, []string{s.dossier, u.Key}); err2 == nil {
+			key, err = both[1:], nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: [users] in till.toml, table %s: %w; nothing was applied", manifest.ErrRefused, Quote(u.Table), err)
+	}
+	if s.userKey = key[0]; s.userKey.Collation == "" {
+		s.userKey.Collation = "BINARY"
 	}
 	if u.TillColumn != "" {
 		if _, err := s.need("[users] till_column", u.Table, u.TillColumn); err != nil {
@@ -122,6 +130,7 @@ func (s *ruleSet) findUsers() (err error) {
 		return err
 	}
 	s.till = stored(s.Till, s.attach.Column(u.AttachmentTill).Type)
+	s.apart = s.dossierOf(s.attach)
 	s.bound = slices.ContainsFunc(s.attach.ForeignKeys, func(f ForeignKey) bool { return sameName(f.Table, s.users.Name) })
 	return nil
 }
@@ -135,31 +144,48 @@ func (s *ruleSet) findRegistry() (err error) {
 		return err
 	}
 	s.registered = stored(s.Till, s.registry.Column(r.Key).Type)
-	s.registryDossier = "dossier"
-	if s.Users != nil && s.Users.DossierColumn != "" {
-		s.registryDossier = s.Users.DossierColumn
-	}
-	if s.Dossier == "" || s.registry.Column(s.registryDossier) == nil {
-		s.registryDossier = ""
-	}
+	s.registryDossier = s.dossierOf(s.registry)
 	return nil
 }
 
-// attached is the condition that a user, by the SQL of his key, belongs to the
-// till; ?1 is the till's number. It looks each attachment up once, whether or
-// not they have an index.
-func (s *ruleSet) attached(key string) string {
-	u := s.Users
-	return fmt.Sprintf("%s COLLATE %s IN (SELECT %s FROM %s WHERE %s IS ?1 AND %[3]s IS NOT NULL)",
-		key, Quote(s.userKey.Collation), Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill))
+// dossierOf returns the column of another of the rules' tables that holds a
+// dossier, as the users' table names it; "" where there is none to compare.
+func (s *ruleSet) dossierOf(t *Table) string {
+	name := "dossier"
+	if s.Users != nil && s.Users.DossierColumn != "" {
+		name = s.Users.DossierColumn
+	}
+	if s.Dossier == "" || t.Column(name) == nil {
+		return ""
+	}
+	return name
 }
 
-// kept is the condition that a row of users stays; ?1 is the till's number.
+// kept is the condition that a row of users stays; ?1 is the till's number. It
+// reads the attachments once, whether or not they have an index.
 func (s *ruleSet) kept() string {
 	if s.attach == nil {
 		return Quote(s.Users.TillColumn) + " IS ?1"
 	}
-	return s.attached(Quote(s.userKey.Name))
+	u := s.Users
+	return fmt.Sprintf("%s COLLATE %s IN (SELECT %s FROM %s WHERE %s IS ?1 AND %[3]s IS NOT NULL)",
+		Quote(s.userKey.Name), Quote(s.userKey.Collation), Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill))
+}
+
+// belongs is kept for one user alone: his attachments are looked up.
+func (s *ruleSet) belongs() string {
+	if s.attach == nil {
+		return s.kept()
+	}
+	u := s.Users
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s AS one WHERE %s.%s COLLATE %s = one.%s AND one.%s IS ?1)",
+		Quote(s.attach.Name), Quote(s.users.Name), Quote(s.userKey.Name), Quote(s.userKey.Collation), Quote(u.AttachmentUser), Quote(u.AttachmentTill))
+}
+
+// strange is the condition that the user of an attachment is not here.
+func (s *ruleSet) strange() string {
+	return fmt.Sprintf("(%[1]s IS NULL OR %[1]s COLLATE %[2]s NOT IN (SELECT %[3]s FROM %[4]s WHERE %[3]s IS NOT NULL))",
+		Quote(s.Users.AttachmentUser), Quote(s.userKey.Collation), Quote(s.userKey.Name), Quote(s.users.Name))
 }
 
 // surplus is the condition that an attachment does not stay: that of a user

@@ -1,9 +1,9 @@
 package sqlite
 
 import (
-	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"caisseauto/internal/change"
@@ -39,22 +39,26 @@ func (r *applyRun) newAside(page int64) (*aside, error) {
 	}
 	u := s.Users
 	err := r.t.conn.Query(fmt.Sprintf("SELECT %s FROM %s WHERE %s IS ?1", Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill)),
-		func(q *sqlite3.Stmt) error { a.attached[s.fold(q.Value(0))] = true; return nil }, s.till)
+		func(q *sqlite3.Stmt) error { a.attached[fold(q.Value(0))] = true; return nil }, s.till)
 	return a, err
 }
 
 func (s *ruleSet) deletesOthers() bool { return s.registry != nil && s.Registry.DeleteOthers }
 
-// fold makes one text of all values that can be the same key: too many would
-// only be filtered later.
-func (s *ruleSet) fold(v change.Value) string {
+// fold makes one text of all values that can be the same to a column, whatever
+// its affinity and collation: too many would only be filtered later.
+func fold(v change.Value) string {
+	text := ""
 	switch v.Kind {
-	case change.Integer:
-		return fmt.Sprint(v.Int)
+	case change.Integer, change.Real:
+		return strconv.FormatFloat(number(v), 'g', -1, 64)
 	case change.Text, change.Blob:
-		return foldName(strings.TrimRight(string(v.Bytes), " "))
+		text = strings.Trim(string(v.Bytes), " \t\n\v\f\r")
 	}
-	return showValue(v)
+	if f, err := strconv.ParseFloat(text, 64); err == nil {
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	}
+	return foldName(text)
 }
 
 // value returns a column of a row, and whether the batch has it.
@@ -67,13 +71,8 @@ func (op *applyOp) value(row []change.Value, column string) (change.Value, bool)
 	return change.Value{}, false
 }
 
-// mine reports whether a value is the till's number, as a column stores it.
-func (s *ruleSet) mine(v, number change.Value) bool {
-	if v.Kind == change.Integer || number.Kind == change.Integer {
-		return s.fold(v) == s.fold(number) // by the column's affinity they may be the same
-	}
-	return v.Kind == number.Kind && bytes.Equal(v.Bytes, number.Bytes)
-}
+// mine reports whether a value can be the till's number in a column.
+func (s *ruleSet) mine(v change.Value) bool { return fold(v) == s.number }
 
 // take sets a row aside, or drops it; it reports whether it did.
 func (a *aside) take(op *applyOp, row []change.Value) (bool, error) {
@@ -92,12 +91,12 @@ func (a *aside) take(op *applyOp, row []change.Value) (bool, error) {
 		if !ok || !also {
 			return false, nil
 		}
-		if s.mine(till, s.till) {
-			a.attached[s.fold(user)] = true
+		if s.mine(till) {
+			a.attached[fold(user)] = true
 			return false, nil
 		}
 	case s.is(name, s.users) && s.attach == nil:
-		if till, ok := op.value(row, s.Users.TillColumn); !ok || s.mine(till, s.till) {
+		if till, ok := op.value(row, s.Users.TillColumn); !ok || s.mine(till) {
 			return false, nil
 		}
 		there, err := a.r.there(op, row)
@@ -114,7 +113,7 @@ func (a *aside) others(op *applyOp, row []change.Value) bool {
 	s := a.r.rules
 	if s.is(op.table.Name, s.registry) {
 		v, ok := op.value(row, s.Registry.Key)
-		return ok && !s.mine(v, s.registered)
+		return ok && !s.mine(v)
 	}
 	for _, f := range op.table.ForeignKeys {
 		if !sameName(f.Table, s.registry.Name) {
@@ -128,7 +127,7 @@ func (a *aside) others(op *applyOp, row []change.Value) bool {
 			if !sameName(c, s.Registry.Key) {
 				continue
 			}
-			if v, ok := op.value(row, f.From[i]); ok && v.Kind != change.Null && !s.mine(v, s.registered) {
+			if v, ok := op.value(row, f.From[i]); ok && v.Kind != change.Null && !s.mine(v) {
 				return true
 			}
 		}
@@ -163,16 +162,29 @@ func (a *aside) give(to *stage) error {
 		if s.is(op.table.Name, s.attach) {
 			column = s.Users.AttachmentUser
 		}
-		for i := range b.Rows() {
-			row := b.Row(i)
-			if user, ok := op.value(row, column); ok && !a.attached[s.fold(user)] {
-				continue
-			}
-			if err := to.add(op.header, row); err != nil {
-				return err
-			}
+		if err := a.r.reading(func() error { return a.giveBlock(to, op, column, b) }); err != nil {
+			return err
 		}
 	}
+}
+
+// giveBlock passes on some of them. A row that is here already goes on
+// whoever's it becomes: by a key of its own it may have been another user's.
+func (a *aside) giveBlock(to *stage, op *applyOp, column string, b *change.Block) error {
+	for i := range b.Rows() {
+		row := b.Row(i)
+		if user, ok := op.value(row, column); ok && !a.attached[fold(user)] {
+			if there, err := a.r.there(op, row); err != nil {
+				return err
+			} else if !there {
+				continue
+			}
+		}
+		if err := to.add(op.header, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *aside) close() {
@@ -182,27 +194,31 @@ func (a *aside) close() {
 }
 
 // absent reports whether a patch is of a row that the rules keep from being
-// here. It is refused where it makes a user this till's who has no row yet: only
-// the whole row would do.
+// here. It is refused where it makes the row this till's: only the whole row
+// would do.
 func (r *applyRun) absent(op *applyOp, row []change.Value) (bool, error) {
-	s := r.rules
-	if s == nil || !s.is(op.table.Name, s.users, s.attach) && !(s.deletesOthers() && (s.is(op.table.Name, s.registry) || (&aside{r: r}).refers(op))) {
+	s, name, column := r.rules, op.table.Name, ""
+	switch {
+	case s == nil:
 		return false, nil
+	case s.is(name, s.attach):
+		column = s.Users.AttachmentTill
+	case s.is(name, s.users):
+		column = s.Users.TillColumn
+	default:
+		return s.deletesOthers() && (s.is(name, s.registry) || s.refers(op)), nil
 	}
-	if s.users == nil || s.attach != nil || !s.is(op.table.Name, s.users) {
-		return true, nil
-	}
-	if till, ok := op.value(row, s.Users.TillColumn); ok && s.mine(till, s.till) {
-		return false, refuseTable(op.table.Name, "user%s comes to this till by a change of %s alone, and his row is not here; write capture = \"key\" for this table in server.toml, %s",
-			op.table.showKey(op.keyOf(row)), Quote(s.Users.TillColumn), baselineHint)
+	if till, ok := op.value(row, column); ok && column != "" && s.mine(till) {
+		return false, refuseTable(name, "row%s comes to this till by a change of %s alone, and is not here; write capture = \"key\" for this table in server.toml, %s",
+			op.table.showKey(op.keyOf(row)), Quote(column), baselineHint)
 	}
 	return true, nil
 }
 
 // refers reports whether rows of the table refer to the registry.
-func (a *aside) refers(op *applyOp) bool {
+func (s *ruleSet) refers(op *applyOp) bool {
 	for _, f := range op.table.ForeignKeys {
-		if sameName(f.Table, a.r.rules.registry.Name) {
+		if sameName(f.Table, s.registry.Name) {
 			return true
 		}
 	}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"caisseauto/internal/change"
@@ -20,9 +19,6 @@ func (r *applyRun) enforce() (err error) {
 	for i, t := range r.plan.tables {
 		tables[i] = t.Table
 	}
-	if err := r.rules.warn(r.t.o.Log); err != nil {
-		return err
-	}
 	if r.res.Filtered, err = r.rules.enforce(tables); err != nil {
 		return err
 	}
@@ -34,21 +30,25 @@ func (r *applyRun) enforce() (err error) {
 // then the filter. tables are those of the batch, beside the rules' own. It
 // returns how many rows it deleted.
 func (s *ruleSet) enforce(tables []*Table) (deleted int64, err error) {
-	if s == nil {
-		return 0, nil
-	}
-	if err := s.guard(); err != nil {
+	hold, err := s.usersHold()
+	if err != nil {
 		return 0, err
 	}
-	if s.registry != nil && s.Registry.DeleteOthers {
+	if err := s.guard(hold); err != nil {
+		return 0, err
+	}
+	if s.deletesOthers() {
 		if deleted, err = s.deleteOthers(tables); err != nil {
 			return deleted, err
 		}
 	}
-	if s.users == nil {
+	if hold {
 		return deleted, nil
 	}
 	if s.attach != nil { // before the users: a foreign key may wait for nothing
+		if err := s.warn(); err != nil {
+			return deleted, err
+		}
 		n, err := s.remove(s.attach, s.surplus(), s.till)
 		if deleted += n; err != nil {
 			return deleted, err
@@ -58,20 +58,60 @@ func (s *ruleSet) enforce(tables []*Table) (deleted int64, err error) {
 	return deleted + n, err
 }
 
-// warn tells of users who are attached to the till and are not here: their
-// dossier is another, or their attachment came without them.
-func (s *ruleSet) warn(log *slog.Logger) error {
-	if s == nil || s.attach == nil {
+// usersHold reports whether every user belongs to the till and every
+// attachment to a user: nothing is to be deleted, and nobody is missing. It is
+// what each import asks while it holds the lock, so it is two looks and not
+// the five of the deletes and guards.
+func (s *ruleSet) usersHold() (bool, error) {
+	if s.users == nil {
+		return true, nil
+	}
+	found, err := s.exists("SELECT 1 FROM "+Quote(s.users.Name)+" WHERE ("+s.kept()+") IS NOT 1", s.till)
+	if err != nil || found || s.attach == nil {
+		return !found && err == nil, err
+	}
+	found, err = s.exists("SELECT 1 FROM " + Quote(s.attach.Name) + " WHERE " + s.strange())
+	return !found && err == nil, err
+}
+
+// missing lists, up to a few, users who are attached to the till and are not
+// here.
+func (s *ruleSet) missing() (list []string, err error) {
+	u := s.Users
+	args, where := []any{s.till}, ""
+	if s.apart != "" {
+		args, where = append(args, s.Dossier), " AND "+Quote(s.apart)+" IS ?2"
+	}
+	err = s.conn.Query(fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s IS ?1%[4]s AND %[5]s LIMIT 5",
+		Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill), where, s.strange()),
+		func(q *sqlite3.Stmt) error { list = append(list, plainText(q.Value(0))); return nil }, args...)
+	return list, err
+}
+
+// guardAttached refuses to lose a user of this till's dossier who is attached
+// and did not come. Attachments that do not say their dossier may be another
+// dossier's, of which the user is: they are no reason to refuse.
+func (s *ruleSet) guardAttached() error {
+	if s.attach == nil || s.apart == "" {
 		return nil
 	}
-	const most = 5
-	var list []string
-	u := s.Users
-	err := s.conn.Query(fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s IS ?1 AND %[1]s COLLATE %[4]s NOT IN (SELECT %[5]s FROM %[6]s WHERE %[5]s IS NOT NULL) LIMIT %[7]d",
-		Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill), Quote(s.userKey.Collation), Quote(s.userKey.Name), Quote(s.users.Name), most),
-		func(q *sqlite3.Stmt) error { list = append(list, plainText(q.Value(0))); return nil }, s.till)
+	list, err := s.missing()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: table %s attaches user %s to this till, but table %s has no such user after the import; nothing was applied; if he is one of dossier %s, write touches = %[4]q for table %[6]s in server.toml; if not, detach him at the server (table %[6]s); %[7]s",
+		manifest.ErrRefused, Quote(s.attach.Name), strings.Join(list, ", "), s.users.Name, s.Dossier, s.attach.Name, baselineHint)
+}
+
+// warn tells of users who are attached to the till and are not here, where
+// that is not refused.
+func (s *ruleSet) warn() error {
+	if s.attach == nil || s.apart != "" {
+		return nil
+	}
+	list, err := s.missing()
 	if err == nil && len(list) > 0 {
-		log.Warn("attached to this till, but their rows are not here: of another dossier, or attached after the first load without touches = \""+s.users.Name+"\" in server.toml",
+		s.log.Warn("attached to this till, but their rows are not here: of another dossier, or attached after the first load without touches = \""+s.users.Name+"\" in server.toml",
 			"till", s.Till, "users", strings.Join(list, ", "))
 	}
 	return err
@@ -90,14 +130,19 @@ func (s *ruleSet) remove(t *Table, where string, args ...any) (int64, error) {
 	return s.conn.Changes(), nil
 }
 
-// guard refuses what a till could not work with.
-func (s *ruleSet) guard() error {
+// guard refuses what a till could not work with; hold is what usersHold says.
+func (s *ruleSet) guard(hold bool) error {
 	if s.users != nil {
 		for _, g := range []struct{ setting, user string }{{"service_user", s.ServiceUser}, {"default_user", s.DefaultUser}} {
 			if g.user == "" {
 				continue
 			}
 			if err := s.guardUser(g.setting, g.user); err != nil {
+				return fmt.Errorf("till %s: %w", s.Till, err)
+			}
+		}
+		if !hold {
+			if err := s.guardAttached(); err != nil {
 				return fmt.Errorf("till %s: %w", s.Till, err)
 			}
 		}
@@ -128,12 +173,12 @@ func (s *ruleSet) guardUser(setting, user string) error {
 		dossier = Quote(s.dossier)
 	}
 	there, stays, of := false, false, change.Value{}
-	err := s.conn.Query(fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IS ?2 COLLATE %s", s.kept(), dossier, Quote(s.users.Name), Quote(s.userKey.Name), Quote(s.userKey.Collation)),
+	err := s.conn.Query(fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IS ?2 COLLATE %s ORDER BY %[2]s IS ?3", s.belongs(), dossier, Quote(s.users.Name), Quote(s.userKey.Name), Quote(s.userKey.Collation)),
 		func(q *sqlite3.Stmt) error {
 			there, stays, of = true, q.Int(0) != 0, q.Value(1)
 			of.Bytes = append([]byte(nil), of.Bytes...)
 			return nil
-		}, s.till, stored(user, s.users.Column(s.userKey.Name).Type))
+		}, s.till, stored(user, s.users.Column(s.userKey.Name).Type), s.Dossier)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,8 @@ func (st *Standing) readUser(db *sqlite3.Conn, rules *Rules) error {
 		return fmt.Errorf("[users] dossier_column in till.toml names column %s, which table %s does not have; it has %q", Quote(dossier), Quote(u.Table), columnNames(t))
 	}
 	return db.Query("SELECT "+column+" FROM "+Quote(t.Name)+" WHERE "+Quote(key.Name)+" IS ?1", func(q *sqlite3.Stmt) error {
-		if st.UserFound = true; q.Kind(0) != change.Null {
+		namesake := st.User != "" && st.User == st.Followed // one row is enough
+		if st.UserFound = true; q.Kind(0) != change.Null && !namesake {
 			st.User = plainText(q.Value(0))
 		}
 		return nil
@@ -109,10 +110,14 @@ func (t *Till) Settle(ctx context.Context) (filtered int64, err error) {
 	if p, err := t.position(manifest.StreamDown(s.Dossier)); err != nil || p.IsZero() {
 		return 0, environment(err)
 	}
-	if err := s.guard(); err != nil {
-		return 0, environment(err)
+	hold, err := s.usersHold()
+	if err == nil {
+		err = s.guard(hold)
 	}
-	if ok, err := s.holds(); err != nil || ok {
+	if err == nil {
+		hold, err = s.alone(hold)
+	}
+	if err != nil || hold {
 		return 0, environment(err)
 	}
 	_, err = t.locked(ctx, nil, func() (err error) {
@@ -134,19 +139,11 @@ func (t *Till) Settle(ctx context.Context) (filtered int64, err error) {
 	return filtered, nil
 }
 
-// holds reports whether there is nothing to delete.
-func (s *ruleSet) holds() (bool, error) {
-	if s.deletesOthers() {
-		if found, err := s.exists("SELECT 1 FROM "+Quote(s.registry.Name)+" WHERE "+s.other(), s.registryArgs()...); err != nil || found {
-			return false, err
-		}
+// alone reports whether the rules hold, of the registry too.
+func (s *ruleSet) alone(hold bool) (bool, error) {
+	if !hold || !s.deletesOthers() {
+		return hold, nil
 	}
-	if s.users == nil {
-		return true, nil
-	}
-	if found, err := s.exists("SELECT 1 FROM "+Quote(s.users.Name)+" WHERE ("+s.kept()+") IS NOT 1", s.till); err != nil || found || s.attach == nil {
-		return !found, err
-	}
-	found, err := s.exists("SELECT 1 FROM "+Quote(s.attach.Name)+" WHERE "+s.surplus(), s.till)
+	found, err := s.exists("SELECT 1 FROM "+Quote(s.registry.Name)+" WHERE "+s.other(), s.registryArgs()...)
 	return !found, err
 }
