@@ -161,6 +161,9 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if oldest, err = e.resume(stand, oldest, o); err != nil {
+		return Result{}, err
+	}
 	if err := e.sealAll(ctx, &stand, o, &r); err != nil {
 		return Result{}, err
 	}

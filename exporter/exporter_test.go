@@ -49,12 +49,17 @@ func (f *fragile) Publish(ctx context.Context, stream string, p manifest.Pending
 	return f.step("publish", func() error { return f.Source.Publish(ctx, stream, p) })
 }
 
+// articles is what the test's database carries.
+func articles() *sqlite.Capture {
+	return sqlite.NewCapture(map[string]sqlite.SourceConfig{"ACME/down": {Tables: []sqlite.TableConfig{{Name: "article"}}}})
+}
+
 func newExporter(t *testing.T) (*exporter.Exporter, string) {
 	t.Helper()
 	dir := t.TempDir()
 	db := filepath.Join(dir, "erp.db")
 	change(db, "CREATE TABLE article(code TEXT PRIMARY KEY NOT NULL, price INTEGER); INSERT INTO article VALUES('A',1),('B',2)")
-	capture := sqlite.NewCapture(map[string]sqlite.SourceConfig{"ACME/down": {Tables: []sqlite.TableConfig{{Name: "article"}}}})
+	capture := articles()
 	if err := capture.Install(t.Context(), db, sqlite.SourceOptions{}); err != nil {
 		t.Fatal(err)
 	}

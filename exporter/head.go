@@ -174,10 +174,10 @@ func (e *Exporter) Testify(ctx context.Context, o Options) (bool, error) {
 	return true, e.renewHead(ctx, stand, oldest, o.Issue)
 }
 
-// lastHead returns the counter and the epoch of the head in the outbox, zeros
-// when there is none. Only these are wanted, and from our own folder: a head
+// lastHead returns what is wanted of the head in the outbox, zeros when there
+// is none. Only these are wanted, and from our own folder: a head
 // whose signature a crash left behind still tells which were used.
-func (e *Exporter) lastHead() (h struct{ Issue, Epoch int64 }, err error) {
+func (e *Exporter) lastHead() (h ownHead, err error) {
 	doc, err := os.ReadFile(filepath.Join(e.Outbox, manifest.HeadName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
@@ -186,7 +186,13 @@ func (e *Exporter) lastHead() (h struct{ Issue, Epoch int64 }, err error) {
 		return h, err
 	}
 	if json.Unmarshal(doc, &h) != nil || h.Issue < 0 || h.Epoch < 0 {
-		h.Issue, h.Epoch = 0, 0
+		return ownHead{}, nil
 	}
 	return h, nil
+}
+
+// An ownHead is what a writer wants to know of the head that it wrote last.
+type ownHead struct {
+	Stream               string
+	Issue, Epoch, Oldest int64
 }

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,7 +51,9 @@ func (e *Exporter) sealAll(ctx context.Context, stand *manifest.Stand, o Options
 	if err := e.seal(ctx, stand, w, r); err != nil {
 		return err
 	}
-	if stand.Last == before {
+	if stand.Last != before {
+		e.log().Info("the baseline was due", "stream", e.Stream, "sequence", stand.Baseline, "every", o.BaselineEvery.String())
+	} else {
 		e.log().Info("a baseline is due, and waits for a moment without changes", "stream", e.Stream)
 	}
 	return nil
@@ -67,53 +70,95 @@ func (e *Exporter) baselineAge(stand *manifest.Stand) (age time.Duration, known 
 	return age, age > -clockSlack
 }
 
-// created returns when a batch was sealed, by its manifest in the outbox.
+// created returns when a batch was sealed, by its manifest in the outbox. Only
+// its age is wanted, and from our own folder: a manifest whose key has been
+// retired since still tells it.
 func (e *Exporter) created(sequence int64) (time.Time, error) {
 	name := manifest.FileName(sequence, manifest.ManifestExt)
 	doc, err := os.ReadFile(filepath.Join(e.Outbox, name))
 	if err != nil {
 		return time.Time{}, err
 	}
-	sig, err := os.ReadFile(filepath.Join(e.Outbox, manifest.FileName(sequence, manifest.SignatureExt)))
-	if err != nil {
-		return time.Time{}, err
+	var m struct {
+		Stream   string
+		Sequence int64
+		Created  time.Time
 	}
-	m, _, err := manifest.Open(name, e.Stream, doc, sig, e.Trust)
-	if err != nil {
-		return time.Time{}, err
+	if err := json.Unmarshal(doc, &m); err != nil {
+		return time.Time{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if m.Stream != e.Stream || m.Sequence != sequence {
+		return time.Time{}, fmt.Errorf("%s: it is the manifest of %s, batch %d", name, m.Stream, m.Sequence)
+	}
+	if m.Created.IsZero() {
+		return time.Time{}, fmt.Errorf("%s: it does not say when it was sealed", name)
 	}
 	return m.Created, nil
 }
 
 // retain returns the lowest number whose archive is to be kept: that of the
 // newest baseline, once a reader has confirmed that it applies, or a lower one
-// that is younger than the retention.
+// that is younger than the retention. A batch whose own time is not known, or
+// is no time that can be, is as old as one behind it at least.
 func (e *Exporter) retain(stand manifest.Stand, oldest int64, o Options) int64 {
 	confirmed := o.Confirmed.Epoch == stand.Last.Epoch && o.Confirmed.Sequence >= stand.Baseline && stand.Baseline > 0
 	if o.Retention == 0 || manifest.IsUp(e.Stream) || !confirmed {
 		return oldest
 	}
-	until := e.now().Add(-o.Retention)
-	for ; oldest < stand.Baseline; oldest++ {
-		created, err := e.created(oldest)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a number that an epoch left out
+	now := e.now()
+	for n := oldest; n <= stand.Baseline; n++ {
+		created, err := e.created(n)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a number that an epoch left out, or lost with the outbox
+			e.log().Warn("the age of an old batch is not known", "stream", e.Stream, "sequence", n, "error", err.Error())
 		}
-		if err != nil || created.After(until) {
-			if err != nil {
-				e.log().Warn("an old batch is kept, because its manifest cannot be read", "stream", e.Stream, "sequence", oldest, "error", err.Error())
-			}
+		if err != nil || created.Sub(now) > clockSlack {
+			continue
+		}
+		if now.Sub(created) < o.Retention {
 			break
 		}
+		oldest = min(n+1, stand.Baseline)
 	}
 	return oldest
+}
+
+// promised returns what the head in the outbox says is the oldest archive to
+// be kept, 0 when that decides nothing. A run that was stopped after it had
+// written that head, or while archives were being removed, is so finished by
+// the next one, and the head never goes back.
+func (e *Exporter) promised(stand manifest.Stand, o Options) (int64, error) {
+	if o.Retention == 0 || manifest.IsUp(e.Stream) {
+		return 0, nil
+	}
+	head, err := e.lastHead()
+	if err != nil || head.Stream != e.Stream || head.Oldest > stand.Baseline {
+		return 0, err
+	}
+	return head.Oldest, nil
+}
+
+// resume goes on where removing archives was stopped: what the drop has not any
+// more, and the head does not name, need not be in the outbox either, from
+// where it would be shipped again. It returns the oldest number to be kept.
+func (e *Exporter) resume(stand manifest.Stand, oldest int64, o Options) (int64, error) {
+	promised, err := e.promised(stand, o)
+	if err == nil && promised > 0 && o.Oldest > 0 {
+		_, err = e.Prune(min(promised, o.Oldest))
+	}
+	return max(oldest, promised), err
 }
 
 // Prune removes the archives below the number oldest, as the head on the drop
 // names it, from the outbox. It is called when that head has arrived there:
 // then nobody looks for them any more. Manifests and signatures stay, and with
 // them the proof of what was sealed. It returns how many it removed.
+// Nothing goes that the head in the outbox names.
 func (e *Exporter) Prune(oldest int64) (n int, err error) {
+	head, err := e.lastHead()
+	if err != nil {
+		return 0, err
+	}
+	oldest = min(oldest, head.Oldest)
 	entries, err := os.ReadDir(e.Outbox)
 	if err != nil {
 		return 0, err

@@ -14,6 +14,7 @@ import (
 
 	"caisseauto/exporter"
 	changes "caisseauto/internal/change"
+	"caisseauto/internal/sqlite"
 	"caisseauto/manifest"
 )
 
@@ -69,9 +70,22 @@ func days(t *testing.T) (*exporter.Exporter, string) {
 	return e, db
 }
 
+// another returns a copy of an exporter with its outbox and its database.
+func another(t *testing.T, e *exporter.Exporter, db string) (*exporter.Exporter, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Dir(db))); err != nil {
+		t.Fatal(err)
+	}
+	e2, db := *e, filepath.Join(dir, filepath.Base(db))
+	e2.Source, e2.Outbox = sqlite.NewSource(db, articles(), sqlite.SourceOptions{}), filepath.Join(dir, filepath.Base(e.Outbox))
+	return &e2, db
+}
+
 // TestRetention: archives go that are behind a confirmed baseline and old
 // enough; the head says so before, and the signed manifests stay.
 func TestRetention(t *testing.T) {
+	e, db := days(t)
 	day := 24 * time.Hour
 	at := func(epoch, sequence int64) manifest.Position {
 		return manifest.Position{Epoch: epoch, Sequence: sequence}
@@ -93,7 +107,7 @@ func TestRetention(t *testing.T) {
 		{"a clock in 2099", exporter.Options{Retention: day, Confirmed: at(1, 6)}, time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC), "5 6"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, db := days(t)
+			e, db := another(t, e, db)
 			if !tt.now.IsZero() {
 				e.Now = func() time.Time { return tt.now }
 			}
@@ -119,6 +133,58 @@ func TestRetention(t *testing.T) {
 			change(db, "UPDATE article SET price=0")
 			if r, err = e.Run(t.Context(), tt.o); err != nil || r.Position.Sequence != 7 || fmt.Sprint(r.Oldest) != tt.want[:1] {
 				t.Errorf("the next run: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// TestRetentionAge: a batch whose own time cannot be known is as old as one
+// behind it, and no older.
+func TestRetentionAge(t *testing.T) {
+	e, db := days(t)
+	short, long := 24*time.Hour, 4*24*time.Hour+time.Hour // the latter lets 1 and 2 go
+	for _, tt := range []struct {
+		name      string
+		retention time.Duration
+		lost      []int64 // manifests that are not there
+		edit      func(doc string) string
+		want      int64
+	}{
+		{"all known", long, nil, nil, 3},
+		{"the second is lost", long, []int64{2}, nil, 2},
+		{"the first is lost", long, []int64{1}, nil, 3},
+		{"both are lost", long, []int64{1, 2}, nil, 1},
+		{"lost before an old one", short, []int64{2, 3}, nil, 5},
+		{"all are lost", short, []int64{1, 2, 3, 4, 5}, nil, 1},
+		{"all but the baseline's are lost", short, []int64{1, 2, 3, 4}, nil, 5},
+		{"not readable", long, nil, func(string) string { return "{" }, 2},
+		{"without a time", long, nil, func(doc string) string { return strings.Replace(doc, `"created"`, `"made"`, 1) }, 2},
+		{"sealed by a clock ahead", short, nil, func(doc string) string { return strings.Replace(doc, "2026-03-02", "2036-03-02", 1) }, 5},
+		{"another stream's", long, nil, func(doc string) string { return strings.Replace(doc, "ACME/down", "BETA/down", 1) }, 2},
+		{"its key was retired", long, nil, func(doc string) string { return doc + " " }, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e, _ := another(t, e, db)
+			path := func(n int64) string { return filepath.Join(e.Outbox, manifest.FileName(n, manifest.ManifestExt)) }
+			if tt.edit != nil {
+				doc, err := os.ReadFile(path(2))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if edited := tt.edit(string(doc)); edited == string(doc) {
+					t.Fatal("the edit changes nothing")
+				} else if err := os.WriteFile(path(2), []byte(edited), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, n := range tt.lost {
+				if err := os.Remove(path(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := e.Run(t.Context(), exporter.Options{Retention: tt.retention, Confirmed: manifest.Position{Epoch: 1, Sequence: 6}})
+			if err != nil || r.Oldest != tt.want {
+				t.Errorf("oldest %d, %v, want %d", r.Oldest, err, tt.want)
 			}
 		})
 	}

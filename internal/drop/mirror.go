@@ -34,6 +34,7 @@ type Report struct {
 	Skipped int   // files that dst had already
 	Ignored int   // entries of src that belong to nobody the format knows
 	Waiting int   // batches of which src has not every file yet
+	Pruned  int   // batches of which src keeps only what is signed, and dst has no more
 	Head    bool  // the head was replaced
 	Behind  bool  // dst has newer batches than src; its head was left alone
 }
@@ -45,7 +46,9 @@ type Report struct {
 // Batches are copied in ascending order, each as archive, signature, manifest,
 // so that dst never shows a manifest before what it signs. A batch of which
 // src has not all three files (a writer or another copy is at work) is passed
-// over and counted as waiting. The head is read before the folder is listed
+// over and counted as waiting; but one that lacks nothing but its archive, and
+// stands before the first archive of src, as pruned: its archive is no longer
+// kept, and what the writer keeps of it is of no use without. The head is read before the folder is listed
 // and written after the last batch: what it names is then in dst, if src was
 // complete.
 //

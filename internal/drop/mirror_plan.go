@@ -67,6 +67,7 @@ func (m *mirror) plan(ctx context.Context) (*plan, error) {
 // collect fills p.batches. It stops at a batch with a file that is too large,
 // for what stands behind cannot be applied without it.
 func (m *mirror) collect(p *plan, src, dst map[string]int64) {
+	first := firstArchive(src)
 	for _, n := range m.numbers(src) {
 		b := batch{sequence: n}
 		complete := true
@@ -88,6 +89,8 @@ func (m *mirror) collect(p *plan, src, dst map[string]int64) {
 			}
 		}
 		switch {
+		case !complete && n < first && has(src, n, batchSuffixes[1:]):
+			m.report.Pruned++
 		case !complete:
 			m.report.Waiting++
 			m.o.Log.Info("batch is not complete yet", "folder", m.dir, "sequence", n)
@@ -98,6 +101,29 @@ func (m *mirror) collect(p *plan, src, dst map[string]int64) {
 			}
 		}
 	}
+	if m.report.Pruned > 0 {
+		m.o.Log.Info("archives of old batches are no longer kept at the source", "folder", m.dir, "batches", m.report.Pruned, "oldest", first)
+	}
+}
+
+// firstArchive returns the lowest number that has an archive, 0 for none.
+func firstArchive(sizes map[string]int64) (first int64) {
+	for name := range sizes {
+		if n, ok := Sequence(name); ok && name == fileName(n, batchSuffixes[0]) && (first == 0 || n < first) {
+			first = n
+		}
+	}
+	return first
+}
+
+// has reports whether all of a batch's files with these suffixes are there.
+func has(sizes map[string]int64, n int64, suffixes []string) bool {
+	for _, suffix := range suffixes {
+		if _, ok := sizes[fileName(n, suffix)]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // numbers returns the numbers in src that this run may copy, ascending.

@@ -185,6 +185,14 @@ var cashierCases = []cashierCase{
 		}
 		return nil
 	}},
+	{"prices of neighbours, whole rows", manifest.Changes, func(n, step, g int, emit func(change.Op, []change.Value) error) error {
+		for i := n / 2; i < n/2+n/step; i++ {
+			if err := emit(change.Upsert, cashierRow(nil, i, g)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{"new, changed, deleted", manifest.Changes, func(n, step, g int, emit func(change.Op, []change.Value) error) error {
 		for i := 3 * step; i <= n; i += 3 * step {
 			if err := emit(change.Upsert, cashierRow(nil, i, g)); err != nil {

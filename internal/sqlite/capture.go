@@ -64,6 +64,7 @@ type captured struct {
 	journal string        // name of the journal, an SQL identifier
 	up      *upTable      // in a till's outbox, else nil
 	touch   *touch        // nil: a change here touches no other row
+	touched bool          // a change of another table touches rows here
 }
 
 // carried is one table as one stream ships it.
@@ -72,6 +73,7 @@ type carried struct {
 	columns []manifest.Column
 	value   change.Value // what the dossier column holds in the stream's rows
 	patches bool         // ship changes as patches
+	touches *carried     // the table that a change here touches, where the stream carries it
 }
 
 // journal returns the journal's name as an SQL identifier.
@@ -126,7 +128,11 @@ func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 	}
 	var list []*carried
 	for _, t := range ParentsFirst(tables) {
-		list = append(list, byName[foldName(t.Name)])
+		r := byName[foldName(t.Name)]
+		if r.touch != nil {
+			r.touches = byName[foldName(r.touch.table)]
+		}
+		list = append(list, r)
 	}
 	return list, nil
 }
@@ -179,6 +185,7 @@ func (c *Capture) bare(db *sqlite3.Conn, name string) (*captured, error) {
 	first := true
 	for _, stream := range c.sorted() {
 		for _, config := range c.streams[stream].Tables {
+			w.touched = w.touched || sameName(config.Touches, t.Name)
 			if !sameName(config.Name, t.Name) {
 				continue
 			}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"caisseauto/internal/sqlite/sqlite3"
@@ -14,6 +15,9 @@ type delta struct {
 	e    *extraction
 	args []any
 	keys string // the journal's k columns, between commas
+	// bound are the arguments of statements with a grouped query in them: args,
+	// and where rows come with others that they touch, the dossier of those.
+	bound []any
 }
 
 // The parameters of a delta's statements: the journal's range, the table, the
@@ -30,6 +34,10 @@ func (e *extraction) delta(t *extracted) *delta {
 		names[i] = fmt.Sprintf("k%d", i+1)
 	}
 	d.keys = strings.Join(names, ", ")
+	d.bound = d.args
+	if d.touches != nil && d.touches.dossier != "" {
+		d.bound = append(slices.Clone(d.args), d.touches.value)
+	}
 	return d
 }
 
@@ -50,8 +58,7 @@ func (d *delta) grouped(mask string) string {
 	for i, k := range d.key {
 		by = append(by, fmt.Sprintf("k%d COLLATE %s", i+1, Quote(k.Collation)))
 	}
-	sql := "SELECT " + mask + " AS m, " + d.keys + " FROM " + d.journal + " WHERE " + d.entries() +
-		" GROUP BY " + strings.Join(by, ", ")
+	sql := "SELECT " + mask + " AS m, " + d.keys + " FROM " + d.source() + " GROUP BY " + strings.Join(by, ", ")
 	if mask != "NULL" {
 		sql += " HAVING m IS NOT 0" // only columns that this stream does not ship
 	}
@@ -127,7 +134,7 @@ func (e *extraction) readChanges(t *extracted) error {
 	for i := range w.keyPlaces {
 		w.keyPlaces[i]++
 	}
-	return e.db.Query(d.rowsSQL(mask, top, seen), w.row, d.args...)
+	return e.db.Query(d.rowsSQL(mask, top, seen), w.row, d.bound...)
 }
 
 // refuseNullKeys refuses the table when it holds a row that has NULL in its
@@ -166,5 +173,5 @@ func (d *delta) refuseNullKeys() error {
 func (e *extraction) readDeletes(t *extracted) error {
 	d := e.delta(t)
 	places := all(len(t.key))
-	return e.db.Query(d.deletesSQL(), func(s *sqlite3.Stmt) error { return e.send(t, s, places, places) }, d.args...)
+	return e.db.Query(d.deletesSQL(), func(s *sqlite3.Stmt) error { return e.send(t, s, places, places) }, d.bound...)
 }

@@ -42,7 +42,7 @@ func (e *extraction) run(list []*extracted) error {
 	for _, t := range list {
 		if t.whole {
 			err = e.readWhole(t)
-		} else if changed[t.tab] {
+		} else if changed[t.tab] || t.touches != nil && changed[t.touch.tab] {
 			err = e.readChanges(t)
 		}
 		if err != nil {

@@ -13,12 +13,10 @@ import (
 func (c *captured) guards(update bool) []string {
 	var list []string
 	for i := range c.Unique {
-		if x := &c.Unique[i]; c.guarded(x.Name, update) {
-			list = append(list, c.guard(x, update))
-		}
+		list = append(list, c.guard(&c.Unique[i], update)...)
 	}
-	if id := c.RowidKey(); id != "" && c.guarded("", update) {
-		list = append(list, c.guard(&Index{Columns: []IndexColumn{{Name: id, Collation: "BINARY"}}}, update))
+	if id := c.RowidKey(); id != "" {
+		list = append(list, c.guard(&Index{Columns: []IndexColumn{{Name: id, Collation: "BINARY"}}}, update)...)
 	}
 	return list
 }
@@ -33,8 +31,8 @@ func (c *captured) guarded(name string, update bool) bool {
 	return update || name != c.keyName || c.dossier != "" || c.up.guardsKey(c)
 }
 
-// guard returns the INSERT … SELECT of one constraint.
-func (c *captured) guard(x *Index, update bool) string {
+// guard returns the statements of one constraint.
+func (c *captured) guard(x *Index, update bool) []string {
 	t := Quote(c.Name)
 	var terms, changed []string
 	for _, k := range x.Columns {
@@ -58,7 +56,12 @@ func (c *captured) guard(x *Index, update bool) string {
 			terms = slices.Insert(terms, 0, "("+strings.Join(changed, " OR ")+")")
 		}
 		terms = append(terms, "NOT ("+c.sameKey("old")+")")
-	} else if x.Name == c.keyName && c.up == nil {
+	}
+	list := c.touchGuard(x, terms)
+	if !c.guarded(x.Name, update) {
+		return list
+	}
+	if !update && x.Name == c.keyName && c.up == nil {
 		d := Quote(c.dossier)
 		terms = append(terms, t+"."+d+" IS NOT new."+d+" COLLATE BINARY")
 	}
@@ -67,7 +70,7 @@ func (c *captured) guard(x *Index, update bool) string {
 		terms = append(terms, c.up.mine(t))
 		mask += ", " + c.base(t)
 	}
-	return c.entry(t, mask) + " FROM " + t + " WHERE " + strings.Join(terms, " AND ")
+	return append(list, c.entry(t, mask)+" FROM "+t+" WHERE "+strings.Join(terms, " AND "))
 }
 
 // simple reports whether an index is on plain columns that are not generated.
@@ -122,7 +125,7 @@ func (c *captured) guardColumns() string {
 	var columns []string
 	id := c.RowidKey()
 	if id != "" {
-		if c.keyName != "" || c.dossier != "" || c.up != nil || c.cascades() {
+		if c.keyName != "" || c.dossier != "" || c.up != nil || c.touch != nil || c.cascades() {
 			return ""
 		}
 		columns = append(columns, id)

@@ -56,7 +56,7 @@ func (d *delta) shippedBits() (shipped int64) {
 // else none.
 func (d *delta) commonSets(mask string) (top []int64, err error) {
 	err = d.e.db.Query("SELECT m FROM ("+d.grouped(mask)+") WHERE m IS NOT NULL GROUP BY m ORDER BY count(*) DESC, m LIMIT "+fmt.Sprint(maxSets+1),
-		func(s *sqlite3.Stmt) error { top = append(top, s.Int(0)); return nil }, d.args...)
+		func(s *sqlite3.Stmt) error { top = append(top, s.Int(0)); return nil }, d.bound...)
 	if len(top) <= maxSets {
 		return nil, err
 	}

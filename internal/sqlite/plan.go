@@ -98,6 +98,9 @@ func (c *Capture) scope(db *sqlite3.Conn, p *plan, stream string) ([]*captured, 
 	for _, t := range carried {
 		tables = append(tables, t.captured)
 	}
+	if err == nil {
+		tables, err = c.scopeTouched(db, tables)
+	}
 	return tables, []string{stream}, err
 }
 

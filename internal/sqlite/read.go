@@ -89,6 +89,7 @@ func (s *Source) extract(db *sqlite3.Conn, p *plan, stream string, full bool, si
 		list = append(list, &extracted{carried: t,
 			whole: x.Kind == manifest.Baseline || broken || last.Tables[t.Name] != m})
 	}
+	wholeWithTouched(list)
 	if err := e.run(list); err != nil {
 		return x, err
 	}
@@ -115,7 +116,7 @@ func (e *extraction) unchanged(list []*extracted) (bool, error) {
 	found := false
 	for _, t := range list {
 		d := e.delta(t)
-		err := e.db.Query("SELECT 1 FROM "+d.journal+" WHERE "+d.entries()+" LIMIT 1", func(*sqlite3.Stmt) error { found = true; return nil }, d.args...)
+		err := e.db.Query("SELECT 1 FROM "+d.source()+" LIMIT 1", func(*sqlite3.Stmt) error { found = true; return nil }, d.bound...)
 		if err != nil || found {
 			return false, err
 		}

@@ -16,7 +16,6 @@ type touch struct {
 	table   string        // the other table, as it is spelled
 	key     []IndexColumn // its key
 	columns []string      // the columns here that hold it, in its order
-	dossier string        // its dossier column, "" for none
 	tab     int64         // its number in the journal; set by plan
 }
 
@@ -43,7 +42,7 @@ func (c *Capture) touches(db *sqlite3.Conn, w *captured) error {
 }
 
 func (t *touch) equal(o *touch) bool {
-	return t.table == o.table && slices.Equal(t.columns, o.columns) && slices.Equal(t.key, o.key) && t.dossier == o.dossier
+	return t.table == o.table && slices.Equal(t.columns, o.columns) && slices.Equal(t.key, o.key)
 }
 
 // touch resolves one stream's setting.
@@ -56,7 +55,7 @@ func (c *Capture) touch(db *sqlite3.Conn, w *captured, stream string, config Tab
 	if err != nil {
 		return nil, err
 	}
-	t := &touch{table: other.Name, key: other.key, columns: slices.Clone(config.TouchesColumns), dossier: other.dossier}
+	t := &touch{table: other.Name, key: other.key, columns: slices.Clone(config.TouchesColumns)}
 	if len(t.columns) == 0 {
 		if t.columns = reference(w.Table, other); t.columns == nil {
 			return nil, fmt.Errorf("no foreign key leads from here to its key %q; name the columns here that hold it: touches_columns = [\"…\"]", other.names())
@@ -101,68 +100,192 @@ func reference(t *Table, other *captured) []string {
 	return nil
 }
 
-// touched returns the statement that journals the touched row of one state of
-// a row ("new" or "old"), to be shipped whole. It takes key and dossier from
-// the touched row itself: nothing is journaled for one that is not there, and
-// nothing under a dossier that is not its own. Its conditions are those of the
-// key's index, so that it is one step, however large the table is.
-func (t *touch) touched(journal, row string) string {
-	var columns, values, where strings.Builder
-	for i, k := range t.key {
-		q := Quote(t.table) + "." + Quote(k.Name)
-		fmt.Fprintf(&columns, ", k%d", i+1)
-		values.WriteString(", " + q)
-		if i > 0 {
-			where.WriteString(" AND ")
-		}
-		where.WriteString(q + " = " + row + "." + Quote(t.columns[i]))
-		if k.Collation != "" {
-			where.WriteString(" COLLATE " + Quote(k.Collation))
-		}
-	}
-	dossier := "NULL"
-	if t.dossier != "" {
-		dossier = Quote(t.table) + "." + Quote(t.dossier)
-	}
-	return fmt.Sprintf("INSERT INTO %s(tab, dossier, mask%s) SELECT %d, %s, -1%s FROM %s WHERE %s",
-		journal, columns.String(), t.tab, dossier, values.String(), Quote(t.table), where.String())
-}
+// Masks of the journal's entries for touched rows. Such an entry has no
+// dossier: it names a row that may not be there, by a key as another table
+// holds it, and only the reader looks whether it is, and whose. A trigger that
+// looked would name the touched table, and with SQLite 3.26 and later nobody
+// could replace that table by a new one as long as the trigger is there
+// (https://www.sqlite.org/lang_altertable.html).
+const (
+	touchedNow = "-2" // touched by a row as it is now
+	touchedOld = "-3" // by a row as it was
+)
 
-// siblings returns the statement that journals the other rows here that touch
-// the same row as the new one: a till that had no use for the user had none for
-// his other attachments either.
-func (c *captured) siblings() string {
-	var columns, values, where strings.Builder
-	for i, k := range c.key {
-		fmt.Fprintf(&columns, ", k%d", i+1)
-		values.WriteString(", " + Quote(c.Name) + "." + Quote(k.Name))
-	}
+// touching returns the INSERT … SELECT that journals what a row touches; a FROM
+// and a WHERE may follow it.
+func (c *captured) touching(row, mask string) string {
+	var columns, values strings.Builder
 	for i, name := range c.touch.columns {
-		if i > 0 {
-			where.WriteString(" AND ")
-		}
-		fmt.Fprintf(&where, "%s.%s = new.%s", Quote(c.Name), Quote(name), Quote(name))
+		fmt.Fprintf(&columns, ", k%d", i+1)
+		values.WriteString(", " + row + "." + Quote(name))
 	}
-	dossier := "NULL"
-	if c.dossier != "" {
-		dossier = Quote(c.Name) + "." + Quote(c.dossier)
-	}
-	return fmt.Sprintf("INSERT INTO %s(tab, dossier, mask%s) SELECT %d, %s, -1%s FROM %s WHERE %s",
-		c.journal, columns.String(), c.tab, dossier, values.String(), Quote(c.Name), where.String())
+	return fmt.Sprintf("INSERT INTO %s(tab, mask%s) SELECT %d, %s%s", c.journal, columns.String(), c.touch.tab, mask, values.String())
 }
 
-// touchedBy returns the statements for some states of a row; none where the
-// table touches nothing.
+// touchedBy returns the statements of a trigger that journal what some states
+// of a row touch; none where the table touches nothing.
 func (c *captured) touchedBy(rows ...string) (list []string) {
 	if c.touch == nil {
 		return nil
 	}
 	for _, row := range rows {
-		if list = append(list, c.touch.touched(c.journal, row)); row == "new" {
-			list = append(list, c.siblings())
+		mask := touchedOld
+		if row == "new" {
+			mask = touchedNow
 		}
+		list = append(list, c.touching(row, mask))
 	}
 	return list
+}
+
+// newMask returns the mask of a new row. What touches it may be older than
+// the row itself.
+func (c *captured) newMask() string {
+	if c.touched {
+		return "NULL"
+	}
+	return "-1"
+}
+
+// touchedIfChanged is touchedBy for an update of the row in its place. Where
+// the journal tells columns apart, an update that changes none touches nothing.
+func (c *captured) touchedIfChanged() []string {
+	list := c.touchedBy("old", "new")
+	if c.touch == nil || !c.masks {
+		return list
+	}
+	var terms []string
+	for _, name := range c.tracked {
+		terms = append(terms, c.differs(name))
+	}
+	for _, name := range c.touch.columns {
+		if !containsName(c.tracked, name) {
+			terms = append(terms, c.differs(name))
+		}
+	}
+	for i := range list {
+		list[i] += " WHERE " + strings.Join(terms, " OR ")
+	}
+	return list
+}
+
+// touchGuard returns the statement that journals what the rows touch which a
+// statement may push out by REPLACE, given the conditions of their guard. None
+// is wanted where such a row touches what the new row does.
+func (c *captured) touchGuard(x *Index, terms []string) []string {
+	if c.touch == nil || c.touch.within(x) {
+		return nil
+	}
+	return []string{c.touching(Quote(c.Name), touchedOld) + " FROM " + Quote(c.Name) + " WHERE " + strings.Join(terms, " AND ")}
+}
+
+// within reports whether rows that are equal in an index touch the same row.
+func (t *touch) within(x *Index) bool {
+	for i, name := range t.columns {
+		if !slices.ContainsFunc(x.Columns, func(k IndexColumn) bool {
+			return k.Name != "" && sameName(k.Name, name) && (k.Collation == "BINARY" || k.Collation == t.key[i].Collation)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// source returns what a FROM clause has for the journal's entries of a table,
+// with their WHERE: those of its changes, those of its rows that were touched,
+// and those of its rows that come with one that they touch. The latter two are
+// rows that are there, and the stream's: nothing is told of others.
+func (d *delta) source() string {
+	sql := d.journal + " WHERE " + d.entries()
+	var more string
+	if d.touched {
+		sql += " AND (mask IS NULL OR mask >= -1)"
+		more = d.wholeRows(d.journaled(d.captured, "mask IN ("+touchedNow+", "+touchedOld+")"), d.rowOf(d.captured, "r", "j"))
+	}
+	if u := d.touches; u != nil {
+		// What is new under its key or to its dossier comes with them, too: a
+		// till that has not had the user has not kept what touches him.
+		on := []string{d.rowOf(u.captured, "u", "j")}
+		if u.dossier != "" {
+			on = append(on, fmt.Sprintf("u.%s = ?%d COLLATE BINARY", Quote(u.dossier), len(d.bound)))
+		}
+		from := d.journaled(u.captured, "mask = "+touchedNow+" OR mask IS NULL") + " CROSS JOIN " + Quote(u.Name) + " AS u ON " + strings.Join(on, " AND ")
+		var same []string
+		for i, k := range u.key {
+			same = append(same, fmt.Sprintf("r.%s = u.%s COLLATE %s", Quote(d.touch.columns[i]), Quote(k.Name), Quote(k.Collation)))
+		}
+		more += d.wholeRows(from, strings.Join(same, " AND "))
+	}
+	if more == "" {
+		return sql
+	}
+	return "(SELECT mask, " + d.keys + " FROM " + sql + more + ")"
+}
+
+// journaled returns the subquery j of the keys of a table that have a certain
+// kind of entry in the journal.
+func (d *delta) journaled(t *captured, which string) string {
+	names := make([]string, len(t.key))
+	for i := range names {
+		names[i] = fmt.Sprintf("k%d", i+1)
+	}
+	return fmt.Sprintf("(SELECT DISTINCT %s FROM %s WHERE seq > ?1 AND seq <= ?2 AND tab = %d AND (%s)) AS j",
+		strings.Join(names, ", "), d.journal, t.tab, which)
+}
+
+// rowOf returns the condition that a row of t has the journaled key j.
+func (d *delta) rowOf(t *captured, row, j string) string {
+	var terms []string
+	for i, k := range t.key {
+		terms = append(terms, fmt.Sprintf("%s.%s = %s.k%d COLLATE %s", row, Quote(k.Name), j, i+1, Quote(k.Collation)))
+	}
+	return strings.Join(terms, " AND ")
+}
+
+// wholeRows returns the UNION ALL of entries for the rows r of the table that
+// a FROM clause leads to.
+func (d *delta) wholeRows(from, on string) string {
+	keys := make([]string, len(d.key))
+	for i, k := range d.key {
+		keys[i] = "r." + Quote(k.Name)
+	}
+	if d.dossier != "" {
+		on += " AND r." + Quote(d.dossier) + " = ?4 COLLATE BINARY"
+	}
+	return " UNION ALL SELECT -1, " + strings.Join(keys, ", ") + " FROM " + from + " CROSS JOIN " + Quote(d.Name) + " AS r ON " + on
+}
+
+// wholeWithTouched lets tables go whole that touch one which does: nobody knows
+// which of its rows are new to the stream.
+func wholeWithTouched(list []*extracted) {
+	for again := true; again; {
+		again = false
+		for _, t := range list {
+			if t.touches == nil || t.whole {
+				continue
+			}
+			i := slices.IndexFunc(list, func(o *extracted) bool { return o.carried == t.touches })
+			t.whole = list[i].whole
+			again = again || t.whole
+		}
+	}
+}
+
+// scopeTouched adds the tables that those of one stream touch because another
+// stream wants it so: the triggers are everybody's.
+func (c *Capture) scopeTouched(db *sqlite3.Conn, tables []*captured) ([]*captured, error) {
+	for i := 0; i < len(tables); i++ {
+		t := tables[i].touch
+		if t == nil || slices.ContainsFunc(tables, func(o *captured) bool { return sameName(o.Name, t.table) }) {
+			continue
+		}
+		other, err := c.table(db, t.table)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", Quote(t.table), err)
+		}
+		tables = append(tables, other)
+	}
+	return tables, nil
 }
 
 // number gives every table its number in the journal, before the triggers of

@@ -2,10 +2,12 @@ package sqlite
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/manifest"
 )
 
 // touchSchema are users and their attachments to tills.
@@ -134,65 +136,144 @@ func TestTouchesSetLater(t *testing.T) {
 	}
 }
 
-// TestTouchesRandom: whatever is done to users and attachments, every user
-// whose attachments changed and who is there comes whole; and a reader of the
-// stream holds what the database does.
-func TestTouchesRandom(t *testing.T) {
-	srcKeys.Store("u", []string{"code"})
-	srcKeys.Store("a", []string{"u", "till"})
-	for seed := range uint64(20) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		db := newSrcDB(t, touchSchema)
-		streams := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
-		for _, s := range streams {
-			s.model.fold["u"], s.model.fold["a"] = true, true
-			s.export(false)
-		}
-		for range 6 {
-			was := db.attachments("")
-			for range 1 + rnd.IntN(8) {
-				db.do(touchChange(rnd))
-			}
-			for _, d := range []string{"A", "B"} {
-				s, got := streams[d+"/down"], []string{}
-				s.model.begin()
-				x, err := s.Read(t.Context(), s.name, false, &touchSink{s.model, &got})
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.model.end(x)
-				s.publish(x)
-				s.check(touchConfig(d).Tables)
-				for code, now := range db.attachments(d) {
-					if now != was[code] && !slices.Contains(got, code) {
-						t.Errorf("seed %d: user %s has attachments %q, had %q, and does not come whole: %v", seed, code, now, was[code], got)
-					}
-				}
-			}
+// What a till gets when a user moves to its dossier: he and his attachments.
+func TestTouchesMove(t *testing.T) {
+	db := newSrcDB(t, touchSchema)
+	streams := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
+	for _, s := range streams {
+		s.export(false)
+	}
+	db.do("UPDATE u SET d='B' WHERE code='V1'")
+	for name, want := range map[string][]string{"A/down": {"u delete code"}, "B/down": {"u upsert code,d,name,x", "a upsert u,till,note"}} {
+		s := streams[name]
+		s.export(false)
+		if !slices.Equal(s.model.ops, want) || s.model.rows != len(want) {
+			t.Errorf("%s: %q, %d rows, want %q", name, s.model.ops, s.model.rows, want)
 		}
 	}
 }
 
-// touchChange is one change of users or attachments.
-func touchChange(rnd *rand.Rand) string {
-	u, d, till := fmt.Sprintf("V%d", rnd.IntN(6)), string(rune('A'+rnd.IntN(2))), fmt.Sprintf("%03d", rnd.IntN(3))
-	return "PRAGMA foreign_keys=ON; " + []string{
-		fmt.Sprintf("INSERT INTO u VALUES('%s','%s','n',%d) ON CONFLICT DO UPDATE SET x=excluded.x, d=excluded.d", u, d, rnd.IntN(100)),
-		fmt.Sprintf("UPDATE u SET x=%d WHERE code='%s'", rnd.IntN(100), u),
-		fmt.Sprintf("DELETE FROM u WHERE code='%s' AND %d=0", u, rnd.IntN(3)),
-		fmt.Sprintf("INSERT OR REPLACE INTO a SELECT code,'%s','%d' FROM u WHERE code='%s'", till, rnd.IntN(9), u),
-		fmt.Sprintf("UPDATE OR IGNORE a SET till='%s' WHERE u='%s'", till, u),
-		fmt.Sprintf("UPDATE OR IGNORE a SET u=(SELECT max(code) FROM u) WHERE u='%s'", u),
-		fmt.Sprintf("DELETE FROM a WHERE u='%s'", u),
-	}[rnd.IntN(7)]
+// An attachment to nobody tells nothing of a user.
+func TestTouchesNobody(t *testing.T) {
+	db := newSrcDB(t, touchSchema)
+	s := db.capture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "u"}, {Name: "a", Touches: "u"}}}})["A/down"]
+	s.export(false)
+	db.do("PRAGMA foreign_keys=OFF; INSERT INTO a VALUES('V9','001','')")
+	s.export(false)
+	if want := []string{"a upsert u,till,note"}; !slices.Equal(s.model.ops, want) || s.model.rows != 1 {
+		t.Errorf("%q, %d rows, want %q, 1", s.model.ops, s.model.rows, want)
+	}
 }
 
-// attachments returns what each user of a dossier, or of all, is attached to.
-func (db *srcDB) attachments(dossier string) map[string]string {
-	list := map[string]string{}
-	for _, line := range strings.Split(db.text("SELECT group_concat(code||'='||coalesce((SELECT group_concat(till||note, ',') FROM (SELECT * FROM a WHERE a.u=u.code ORDER BY till)),''), ';') FROM u WHERE d LIKE '%"+dossier+"'"), ";") {
-		code, what, _ := strings.Cut(line, "=")
-		list[code] = what
+// Where the journal tells columns apart, nothing is touched by an update that
+// changes nothing; and what a REPLACE pushes out touches, too.
+func TestTouchesChanges(t *testing.T) {
+	const schema = touchSchema + `CREATE TABLE b(id INTEGER PRIMARY KEY, u TEXT REFERENCES u, till TEXT UNIQUE, note);
+		INSERT INTO b VALUES(1,'V1','001',''), (2,'V2','002','');`
+	config := SourceConfig{Tables: []TableConfig{{Name: "u", DossierColumn: "d", Dossier: "A"}, {Name: "b", Touches: "u", Columns: true}}}
+	for _, tt := range []struct {
+		sql   string
+		users []string
+	}{
+		{"UPDATE b SET note='', till=till, u=u", nil},
+		{"UPDATE b SET note='x' WHERE id=2", []string{"V2"}},
+		{"UPDATE b SET u='V2' WHERE id=1", []string{"V1", "V2"}},
+		{"INSERT OR REPLACE INTO b VALUES(1,'V2','003','')", []string{"V1", "V2"}},
+		{"INSERT OR REPLACE INTO b VALUES(3,'V2','001','')", []string{"V1", "V2"}},
+		{"UPDATE OR REPLACE b SET till='001' WHERE id=2", []string{"V1", "V2"}},
+		{"UPDATE OR REPLACE b SET rowid=1 WHERE id=2", []string{"V1", "V2"}},
+		{"UPDATE OR REPLACE b SET id=3 WHERE id=2", []string{"V2"}},
+	} {
+		db := newSrcDB(t, schema)
+		s := db.capture(map[string]SourceConfig{"A/down": config})["A/down"]
+		s.export(false)
+		db.do(tt.sql)
+		got := s.users("u")
+		if !slices.Equal(got, tt.users) {
+			t.Errorf("%s: users %q, want %q", tt.sql, got, tt.users)
+		}
 	}
-	return list
+}
+
+// users exports a batch and returns the keys of a table's rows in it that came
+// whole, sorted.
+func (s *srcStream) users(table string) (keys []string) {
+	s.db.t.Helper()
+	s.export(false)
+	for key := range s.model.batch[table] {
+		keys = append(keys, strings.Trim(key, `"`))
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// The ERP may replace the touched table by a new one, as its migrations do.
+func TestTouchesRebuild(t *testing.T) {
+	db := newSrcDB(t, touchSchema)
+	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	s.export(false)
+	db.rebuild("u")
+	db.do("INSERT INTO a VALUES('V2','001','')")
+	// Nobody knows which users are new, and what touches them comes with them.
+	for _, table := range s.export(false).Tables {
+		if table.Scope != manifest.Whole {
+			t.Errorf("table %s: %s", table.Name, table.Scope)
+		}
+	}
+	db.do("INSERT INTO a VALUES('V2','002','')")
+	if got := s.users("u"); !slices.Equal(got, []string{"V2"}) {
+		t.Errorf("%q", got)
+	}
+	s.check(touchConfig("A").Tables)
+}
+
+// A stream that does not carry the touched table reads on when another one's
+// setting is new, and makes what is missing.
+func TestTouchesOtherStream(t *testing.T) {
+	db := newSrcDB(t, touchSchema)
+	plain := SourceConfig{Tables: []TableConfig{{Name: "a"}}}
+	db.capture(map[string]SourceConfig{"B/down": plain})["B/down"].export(false)
+	c := NewCapture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": plain})
+	b := &srcStream{Source: NewSource(db.path, c, SourceOptions{}), name: "B/down", model: newSrcModel(t), db: db}
+	db.do("INSERT INTO a VALUES('V2','001','')")
+	b.export(false)
+	if want := []string{"a upsert u,till,note"}; !slices.Equal(b.model.ops, want) || b.model.rows != 1 {
+		t.Errorf("%q, %d rows, want %q, 1", b.model.ops, b.model.rows, want)
+	}
+	a := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": plain})["A/down"]
+	a.export(false)
+	db.do("INSERT INTO a VALUES('V2','002','')")
+	if got := a.users("u"); !slices.Equal(got, []string{"V2"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestTouchesPlan: touched rows, and those that come with them, are looked up.
+func TestTouchesPlan(t *testing.T) {
+	db := newSrcDB(t, strings.Replace(touchSchema, "COLLATE NOCASE", "", 1)) // else no index of a knows a user's key
+	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	p, err := s.capture.plan(db.Conn, s.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range p.tables {
+		e := &extraction{db: db.Conn, capture: s.capture, to: 100}
+		d := e.delta(&extracted{carried: table})
+		for _, sql := range []string{d.rowsSQL("NULL", nil, 0), d.deletesSQL(), "SELECT 1 FROM " + d.source()} {
+			searches := 0
+			err := db.Query("EXPLAIN QUERY PLAN "+sql, func(r *sqlite3.Stmt) error {
+				line := r.Text(3)
+				if strings.HasPrefix(line, "SEARCH r ") || strings.HasPrefix(line, "SEARCH u ") {
+					searches++
+				}
+				if strings.HasPrefix(line, "SCAN r") || strings.HasPrefix(line, "SCAN u") || strings.Contains(line, "AUTOMATIC") {
+					t.Errorf("%s: %s", sql, line)
+				}
+				return nil
+			}, d.bound...)
+			if err != nil || searches == 0 {
+				t.Errorf("%s: %d lookups, %v", sql, searches, err)
+			}
+		}
+	}
 }

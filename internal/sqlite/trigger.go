@@ -15,12 +15,15 @@ import (
 //   - A row that REPLACE pushes out has no delete trigger unless the ERP's
 //     connection has recursive_triggers on. The BEFORE triggers journal such
 //     rows while they are still there; see guard.go.
+//   - They read no table but their own: a trigger that names another one stands
+//     in the way of whoever replaces that table by a new one.
 //   - They use no syntax later than SQLite 3.6.19 beside what the table's own
 //     indexes use: they run in the ERP's library, not in ours.
 //
 // The journal's mask is NULL when the row may be gone or is new under its key
-// or to its dossier, -1 when all of it is to be shipped, and otherwise has a
-// bit for every tracked column that changed.
+// or to its dossier, -1 when all of it is to be shipped, less where another row
+// touched it (see touches.go), and otherwise has a bit for every tracked column
+// that changed.
 
 // A trigger is one CREATE TRIGGER statement, word for word as sqlite_schema
 // keeps it.
@@ -53,7 +56,7 @@ func (c *captured) triggers() []trigger {
 		}
 		return list
 	}
-	add("ai", "AFTER INSERT", "", append([]string{c.entry("new", "-1")}, c.touchedBy("new")...)...)
+	add("ai", "AFTER INSERT", "", append([]string{c.entry("new", c.newMask())}, c.touchedBy("new")...)...)
 	add("ad", "AFTER DELETE", "", append([]string{c.entry("old", "NULL")}, c.touchedBy("old")...)...)
 	// A row that is the same row as before, of the same dossier, gets one
 	// entry; one that changed its key or its dossier gets one for what it was
@@ -63,9 +66,8 @@ func (c *captured) triggers() []trigger {
 	if c.masks {
 		same = c.entry("new", "m") + " FROM (SELECT " + c.mask() + " AS m) WHERE m <> 0"
 	}
-	touched := c.touchedBy("old", "new")
-	add("au", "AFTER UPDATE", " WHEN NOT ("+moved+")", append([]string{same}, touched...)...)
-	add("am", "AFTER UPDATE", " WHEN "+moved, append([]string{c.entry("old", "NULL"), c.entry("new", "NULL")}, touched...)...)
+	add("au", "AFTER UPDATE", " WHEN NOT ("+moved+")", append([]string{same}, c.touchedIfChanged()...)...)
+	add("am", "AFTER UPDATE", " WHEN "+moved, append([]string{c.entry("old", "NULL"), c.entry("new", "NULL")}, c.touchedBy("old", "new")...)...)
 	return list
 }
 
