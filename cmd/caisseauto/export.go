@@ -154,8 +154,10 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 			return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)
 		}
 		line.Shipped = report.Files
-		if line.Pruned, err = j.prune(ctx, e, r.Oldest, o); err != nil {
-			return err
+		if !report.Behind { // else the head that says so was not copied
+			if line.Pruned, err = j.prune(ctx, e, r.Oldest, o); err != nil {
+				return err
+			}
 		}
 	}
 	j.results = append(j.results, line)
