@@ -89,6 +89,9 @@ func TestKeepCache(t *testing.T) {
 // TestKeepCacheRandom has two connections do whatever there is, and wants the
 // one that mends its cache to see what a new connection sees, always.
 func TestKeepCacheRandom(t *testing.T) {
+	if raceSlow > 1 {
+		t.Skip("scripts/test runs it without the race detector")
+	}
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))

@@ -1,0 +1,5 @@
+//go:build !race
+
+package sqlite3
+
+const raceSlow = 1
