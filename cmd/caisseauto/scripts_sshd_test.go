@@ -50,7 +50,7 @@ func startStock(t *testing.T, more string) stockServer {
 	ln.Close()
 	_, s.port, _ = net.SplitHostPort(addr)
 	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s\nPidFile none\nUsePAM no\nPasswordAuthentication no\n"+
-		"UseDNS no\nLogLevel VERBOSE\nMaxStartups 300\nSubsystem sftp internal-sftp\n%s", s.port, filepath.Join(dir, "host"), more)
+		"UseDNS no\nLogLevel INFO\nMaxStartups 300\nSubsystem sftp internal-sftp\n%s", s.port, filepath.Join(dir, "host"), more)
 	file := filepath.Join(dir, "sshd_config")
 	for name, text := range map[string]string{file: config, s.known: fmt.Sprintf("[127.0.0.1]:%s %s\n", s.port, s.hostKey)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
