@@ -92,6 +92,7 @@ func (r *applyRun) load(rows change.BlockReader) error {
 	if len(dropped) == 0 {
 		return nil
 	}
+	r.t.hook("making indexes")
 	start := time.Now()
 	if err := r.t.conn.Flush(); err != nil {
 		return err
@@ -143,10 +144,11 @@ type droppedIndex struct {
 
 // dropIndexes drops the indexes of tables that get many rows. With triggers
 // in the database nothing is dropped: they may name an index, or need one for
-// an UPSERT of their own.
+// an UPSERT of their own. Ours, which every till has, write into our own
+// tables alone.
 func (r *applyRun) dropIndexes() ([]droppedIndex, error) {
 	triggers := false
-	err := r.t.conn.Query("SELECT 1 FROM sqlite_schema WHERE type='trigger' LIMIT 1", func(*sqlite3.Stmt) error { triggers = true; return nil })
+	err := r.t.conn.Query(`SELECT 1 FROM sqlite_schema WHERE type='trigger' AND name NOT LIKE 'caisseauto\_%' ESCAPE '\' LIMIT 1`, func(*sqlite3.Stmt) error { triggers = true; return nil })
 	if err != nil || triggers {
 		return nil, err
 	}

@@ -69,6 +69,36 @@ func TestFirstLoad(t *testing.T) {
 	}
 }
 
+// TestFirstLoadTriggers: a trigger of the program's makers keeps the indexes in
+// their place, and ours, which every till has, do not.
+func TestFirstLoadTriggers(t *testing.T) {
+	tests := map[string]struct {
+		trigger string
+		made    int
+	}{
+		"ours":   {"CREATE TRIGGER caisseauto_0_ad AFTER DELETE ON log BEGIN DELETE FROM log; END", 1},
+		"theirs": {`CREATE TRIGGER stamp AFTER INSERT ON "big one" BEGIN INSERT INTO log VALUES(new.id); END`, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			till := newTill(t, loadSchema+"CREATE TABLE log(id INTEGER);"+tt.trigger, TillOptions{})
+			till.limits = small
+			made := 0
+			till.hook = func(place string) {
+				if place == "making indexes" {
+					made++
+				}
+			}
+			if _, err := loadBatch(3000, nil).apply(till); err != nil {
+				t.Fatal(err)
+			}
+			if made != tt.made {
+				t.Errorf("indexes made again %d times, want %d", made, tt.made)
+			}
+		})
+	}
+}
+
 func TestFirstLoadRefused(t *testing.T) {
 	tests := map[string]struct {
 		change func([]any)
