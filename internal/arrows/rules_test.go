@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"internal/postgres":       {"internal/change", "manifest"},
 	"internal/release":        {"manifest", "internal/archive", "internal/durable"},
 	"internal/proof":          {"manifest"},
+	"internal/verify":         {"manifest", "keys", "internal/archive", "internal/durable"},
 	"internal/drop":           {"internal/durable"},
 	"internal/drop/droptest":  {"internal/drop"},
 	"internal/drop/sftp":      {"internal/drop"},
@@ -41,6 +42,7 @@ var testArrows = map[string][]string{
 	"internal/sqlite":    {"internal/retail", "testdata/..."},
 	"internal/release":   {"keys"},
 	"internal/proof":     {"keys"},
+	"internal/verify":    {"testdata/..."},
 }
 
 // only says which files alone may import a package from outside.

@@ -1,0 +1,165 @@
+package verify
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"caisseauto/manifest"
+)
+
+// aheadOfClock is how far a head may be ahead of the clock (rule H5).
+const aheadOfClock = 24 * time.Hour
+
+// twice gives a statement that its writer may be replacing just now another
+// chance: its two files are written one after the other.
+func twice(look func() *statement) *statement {
+	s := look()
+	if len(s.faults) > 0 && s.faults[0].Check == Signature {
+		time.Sleep(20 * time.Millisecond)
+		s = look()
+	}
+	return s
+}
+
+// A heading is a stream's head, and what it says when it is good.
+type heading struct {
+	*statement
+	head *manifest.Head // nil: there is none, or none that is good
+}
+
+// checkHead reads and checks the head of a stream.
+func (v *verifier) checkHead(p place, root *os.Root, trust *manifest.Trust) heading {
+	var h heading
+	h.statement = twice(func() *statement {
+		s := &statement{name: manifest.HeadName, shown: p.stream + "/" + manifest.HeadName}
+		h.head = nil
+		if !s.read(root, manifest.HeadSignatureName, manifest.MaxHead) || !s.signed(manifest.HeadNamespace) {
+			return s
+		}
+		head, err := manifest.OpenHead(s.name, s.doc, s.sig, trust)
+		if err == nil {
+			err = head.Expect(s.name, p.stream)
+		}
+		if s.opened(err) {
+			h.head = head
+		}
+		return s
+	})
+	if h.head != nil {
+		v.checkFresh(h, p.stream)
+	}
+	return h
+}
+
+// checkFresh judges the head's age.
+func (v *verifier) checkFresh(h heading, stream string) {
+	h.seen = append(h.seen, Freshness)
+	switch {
+	case h.head.Issued.Sub(v.o.Now) > aheadOfClock:
+		h.fault(Freshness, "H5", "issued at %s, which is more than a day after %s: a clock is wrong, the writer's or this machine's", stamp(h.head.Issued), stamp(v.o.Now))
+	case h.head.Expired(v.o.Now) && !manifest.IsUp(stream):
+		h.fault(Freshness, "H6", "expired at %s, and it is %s: the writer does not run, or somebody holds back its files; to judge an old copy as of its own time give that with --at",
+			stamp(h.head.Expires), stamp(v.o.Now))
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// headPosition holds what the head names against the manifests that are
+// there, once its stream was listed.
+func headPosition(h heading, root *os.Root, l *listing) {
+	digest, ok := digestAt(root, l, h.head.Sequence)
+	if ok {
+		h.seen = append(h.seen, Chain)
+	}
+	if ok && digest != h.head.Digest {
+		h.fault(Chain, "P3", "it names batch %d with the manifest %s, but the one that is here is %s: the writer signed two, or somebody exchanged them", h.head.Sequence, h.head.Digest, digest)
+	}
+}
+
+// digestAt returns the digest of the manifest of a number, as its file is.
+func digestAt(root *os.Root, l *listing, sequence int64) (string, bool) {
+	if l != nil && l.at(sequence)&hasManifest == 0 {
+		return "", false
+	}
+	doc, err := readFile(root, manifest.FileName(sequence, manifest.ManifestExt), manifest.MaxManifest)
+	if err != nil {
+		return "", false
+	}
+	return manifest.Digest(doc), true
+}
+
+// applied holds what a till's head says that it has applied against the
+// dossier's stream down: a writer that shows two tills two batches of one
+// number is found here.
+func (h heading) applied(p place) {
+	a := h.head.Till.Applied
+	if a == nil || p.dossier == "" {
+		return
+	}
+	root, err := os.OpenRoot(filepath.Join(p.dossier, "down"))
+	if err != nil {
+		return // the stream down has its own verdict
+	}
+	defer root.Close()
+	digest, ok := digestAt(root, nil, a.Sequence)
+	switch {
+	case !ok:
+		h.faultAt(a.Stream+"/"+manifest.FileName(a.Sequence, manifest.ManifestExt), Completeness, "",
+			"it is not there, but the till says in %s that it has applied it", h.shown)
+	case digest != a.Digest:
+		h.fault(Chain, "P3", "the till has applied batch %d of %s with the manifest %s, but the one that is here is %s: two were signed, or they were exchanged", a.Sequence, a.Stream, a.Digest, digest)
+	}
+}
+
+// checkReceipt reads and checks the server's receipt for a till's stream. nil:
+// there is none.
+func (v *verifier) checkReceipt(p place, root *os.Root, l *listing, trust *manifest.Trust) (*statement, *manifest.Receipt) {
+	till := strings.TrimPrefix(p.stream, manifest.StreamUp(filepath.Base(p.dossier), ""))
+	dir, err := os.OpenRoot(filepath.Join(p.dossier, "receipts"))
+	if err != nil {
+		return nil, nil
+	}
+	defer dir.Close()
+	name := manifest.ReceiptName(till)
+	if _, err := dir.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var r *manifest.Receipt
+	s := twice(func() *statement {
+		s := &statement{name: name, shown: filepath.Base(p.dossier) + "/receipts/" + name}
+		r = nil
+		if !s.read(dir, name+".sig", manifest.MaxReceipt) || !s.signed(manifest.ReceiptNamespace) {
+			return s
+		}
+		receipt, err := manifest.OpenReceipt(name, p.stream, s.doc, s.sig, trust)
+		if s.opened(err) {
+			r = receipt
+		}
+		return s
+	})
+	if r == nil || root == nil {
+		return s, r
+	}
+	digest, ok := digestAt(root, l, r.Sequence)
+	if ok {
+		s.seen = append(s.seen, Chain)
+	}
+	if ok && digest != r.Digest {
+		s.fault(Chain, "C5", "it names batch %d with the manifest %s, but the one that is here is %s", r.Sequence, r.Digest, digest)
+	}
+	return s, r
+}
+
+// silence says how old a till's head is, which is no fault: a till may be off
+// line for weeks.
+func silence(h *manifest.Head, now time.Time) string {
+	if !h.Expired(now) {
+		return ""
+	}
+	return "the till has not been heard of since " + stamp(h.Issued)
+}
