@@ -204,7 +204,6 @@ func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, w wish, r *R
 	for _, t := range b.manifest.Tables {
 		r.Tables = append(r.Tables, t.Name)
 	}
-	e.log().Info("sealed", "stream", e.Stream, "sequence", stand.Last.Sequence, "kind", string(r.Kind), "rows", r.Rows, "bytes", r.Archive)
 	return nil
 }
 

@@ -178,10 +178,7 @@ func (i *Importer) one(ctx context.Context, sequence int64, pos manifest.Positio
 	if err != nil {
 		return Batch{}, err
 	}
-	b := Batch{Position: v.position, Kind: v.manifest.Kind, Applied: applied, Elapsed: time.Since(start)}
-	i.log().Info("applied", "stream", i.Stream, "sequence", sequence, "kind", string(b.Kind), "rows", applied.Rows,
-		"locked", applied.Locked.String(), "elapsed", b.Elapsed.String())
-	return b, nil
+	return Batch{Position: v.position, Kind: v.manifest.Kind, Applied: applied, Elapsed: time.Since(start)}, nil
 }
 
 // apply gives a verified batch to the database.

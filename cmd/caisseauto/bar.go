@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-	"log/slog"
 	"time"
 
 	"caisseauto/internal/term"
@@ -11,10 +9,9 @@ import (
 // A bar turns the engines' "so much is done" into a term.Progress, a new one
 // for each stage and each total.
 type bar struct {
+	app   *app
 	label string
 	bytes bool
-	out   io.Writer
-	log   *slog.Logger
 
 	stage string
 	total int64
@@ -24,7 +21,7 @@ type bar struct {
 
 // bar returns one that counts rows, or bytes.
 func (a *app) bar(label string, bytes bool) *bar {
-	return &bar{label: label, bytes: bytes, out: a.stderr, log: a.log()}
+	return &bar{app: a, label: label, bytes: bytes}
 }
 
 // rows shows rows of an unknown number.
@@ -38,7 +35,7 @@ func (b *bar) show(stage string, done, total int64) {
 	if b.p == nil || stage != b.stage || total != b.total || done < b.done {
 		b.close()
 		b.stage, b.total, b.done = stage, total, 0
-		b.p = term.NewProgress(term.ProgressOptions{Label: stage, Total: total, Bytes: b.bytes, Out: b.out, Log: b.log})
+		b.p = b.app.newProgress(stage, total, b.bytes)
 	}
 	b.p.Add(done - b.done)
 	b.done = done

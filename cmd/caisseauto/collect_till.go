@@ -153,6 +153,7 @@ func (w *worker) integrate(ctx context.Context, stream string, r *collectResult)
 	}
 	report, err := i.Run(ctx)
 	for _, b := range report.Batches {
+		w.c.app.event("integrated", stream, b.Position.Sequence, b.Elapsed, "rows", b.Rows, "quarantined", b.Quarantined)
 		r.Batches++
 		r.Rows += b.Rows
 		r.Inserted += b.Inserted + b.Updated + b.Deleted

@@ -146,6 +146,9 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	if err != nil {
 		return err
 	}
+	if r.Sealed {
+		j.app.event("sealed", stream, r.Position.Sequence, r.Elapsed, "kind", string(r.Kind), "rows", r.Rows, "bytes", r.Archive)
+	}
 	line := exportResult{Dossier: d.Code, Batch: r.Position.Sequence, Epoch: r.Position.Epoch, Sealed: r.Sealed,
 		Kind: string(r.Kind), Rows: r.Rows, Bytes: r.Archive, Tables: r.Tables, Elapsed: r.Elapsed.Seconds(), finished: r.Finished}
 	if j.drop != nil {

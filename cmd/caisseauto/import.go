@@ -117,6 +117,9 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	if err == nil && len(r.Batches) == 0 { // the rules may be newer than the last import
 		filtered, err = t.db.Settle(ctx)
 	}
+	for _, b := range r.Batches {
+		a.event("applied", t.stream, b.Position.Sequence, b.Elapsed, "kind", string(b.Kind), "rows", b.Rows, "locked", b.Locked.Seconds())
+	}
 	err = t.remember(ctx, r, err)
 	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
 		if perr := t.print(r, filtered); err == nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 
@@ -36,6 +35,12 @@ folders, and applies each in one transaction. First look: caisseauto demo`,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.logFormat != "" && a.logFormat != logText && a.logFormat != logJSON {
+				return &usageError{fmt.Errorf("--log %s: write text or json", a.logFormat)}
+			}
+			return nil
+		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
@@ -43,7 +48,7 @@ folders, and applies each in one transaction. First look: caisseauto demo`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "", "configuration `FILE` (default: server.toml or till.toml in this folder)")
 	f.StringVar(&a.dossier, "dossier", "", "`CODE` of the dossier, where the configuration has several")
-	f.StringVar(&a.logFormat, "log", "text", "`FORMAT` of the log on stderr: text or json")
+	f.StringVar(&a.logFormat, "log", "", "log an event for each batch on stderr, in this `FORMAT`: text or json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(),
@@ -81,18 +86,6 @@ func noArgs(c *cobra.Command, args []string) error {
 		return &usageError{fmt.Errorf("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())}
 	}
 	return nil
-}
-
-// log returns the logger of this run: warnings only, unless asked for more.
-func (a *app) log() *slog.Logger {
-	o := &slog.HandlerOptions{Level: slog.LevelWarn}
-	if a.verbose {
-		o.Level = slog.LevelDebug
-	}
-	if a.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, o))
 }
 
 // printf writes a line of the result.

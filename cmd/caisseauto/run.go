@@ -64,7 +64,7 @@ func (a *app) openService(names []string) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{app: a, role: role, out: &lines{to: a.stderr, json: a.logFormat == "json"}, ended: map[string]int{}}
+	s := &service{app: a, role: role, out: &lines{to: a.stderr, json: a.logFormat == logJSON}, ended: map[string]int{}}
 	if role == config.RoleTill {
 		cfg, err := a.loadTill()
 		if err != nil {
@@ -268,8 +268,8 @@ func (s *service) arguments(p config.Process) []string {
 	if p.Dossier != "" && s.role != config.RoleTill {
 		args = append(args, "--dossier", p.Dossier)
 	}
-	if s.app.logFormat == "json" {
-		args = append(args, "--log", "json")
+	if s.app.logFormat != "" {
+		args = append(args, "--log", s.app.logFormat)
 	}
 	if s.app.verbose {
 		args = append(args, "--verbose")

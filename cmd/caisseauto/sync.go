@@ -245,6 +245,9 @@ func (s *synchroniser) seal(ctx context.Context, o exporter.Options, r *syncResu
 	if err != nil {
 		return err
 	}
+	if got.Sealed {
+		s.app.event("sealed", s.stream, got.Position.Sequence, got.Elapsed, "rows", got.Rows, "bytes", got.Archive)
+	}
 	r.Batch, r.Epoch, r.Sealed, r.Rows, r.Bytes = got.Position.Sequence, got.Position.Epoch, got.Sealed, got.Rows, got.Archive
 	r.finished = got.Finished
 	return nil

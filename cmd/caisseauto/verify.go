@@ -82,13 +82,16 @@ func (a *app) verify(ctx context.Context, paths []string, f verifyFlags) error {
 	o.Trusted = []verify.Source{source}
 	var p *term.Progress
 	o.Progress = func(total int64) io.Writer {
-		p = term.NewProgress(term.ProgressOptions{Label: "verifying", Total: total, Bytes: true, Out: a.stderr, Log: a.log()})
+		p = a.newProgress("verifying", total, true)
 		return p
 	}
 	r, err := verify.Verify(ctx, paths, o)
 	p.Done()
 	if err != nil {
 		return a.cannotVerify(err)
+	}
+	for _, s := range r.Streams {
+		a.event("verified", s.Stream, s.Last, time.Duration(r.Seconds*float64(time.Second)), "batches", s.Batches, "faults", s.Faults)
 	}
 	if a.json {
 		err = term.JSON(a.stdout, r)

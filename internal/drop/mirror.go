@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"time"
 )
 
 // MirrorOptions says what [Mirror] copies. The zero value copies everything.
@@ -68,12 +69,17 @@ func Mirror(ctx context.Context, dst, src Drop, dir string, o MirrorOptions) (Re
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	start := time.Now()
 	m := &mirror{dst: dst, src: src, dir: dir, o: o}
 	if err := m.run(ctx); err != nil {
 		return m.report, fmt.Errorf("mirror %s: %w", dir, err)
 	}
-	o.Log.Debug("mirrored", "folder", dir, "files", m.report.Files, "bytes", m.report.Bytes,
-		"waiting", m.report.Waiting, "head", m.report.Head)
+	level := slog.LevelDebug
+	if m.report.Files > 0 {
+		level = slog.LevelInfo
+	}
+	o.Log.Log(ctx, level, "mirrored", "stream", dir, "sequence", m.newest, "duration", time.Since(start).Round(time.Millisecond).Seconds(),
+		"files", m.report.Files, "bytes", m.report.Bytes, "waiting", m.report.Waiting, "head", m.report.Head)
 	return m.report, nil
 }
 
@@ -84,6 +90,7 @@ type mirror struct {
 	o           MirrorOptions
 	report      Report
 	done, total int64 // bytes, for Progress
+	newest      int64 // number of the newest batch of src
 }
 
 func (m *mirror) run(ctx context.Context) error {
@@ -104,6 +111,7 @@ func (m *mirror) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.newest = plan.newestSrc
 	if err := m.compareNewest(ctx, plan); err != nil {
 		return err
 	}
@@ -119,7 +127,7 @@ func (m *mirror) copyHead(ctx context.Context, p *plan, head, old pair) error {
 	switch {
 	case p.newestSrc > 0 && p.newestSrc < p.newestDst:
 		m.report.Behind = true
-		m.o.Log.Warn("the source is behind, its head is not copied", "folder", m.dir,
+		m.o.Log.Warn("the source is behind, its head is not copied", "stream", m.dir,
 			"source", p.newestSrc, "target", p.newestDst)
 		return nil
 	case m.o.To > 0 && p.newestSrc > m.o.To, !head.complete(), head.equal(old):

@@ -23,7 +23,7 @@ func (m *mirror) copyBatches(ctx context.Context, p *plan) error {
 			if gone {
 				m.report.Waiting++
 				m.o.Log.Info("batch was removed from the source while it was copied",
-					"folder", m.dir, "sequence", b.sequence, "file", f.Name)
+					"stream", m.dir, "sequence", b.sequence, "file", f.Name)
 				break
 			}
 		}

@@ -93,7 +93,7 @@ func (m *mirror) collect(p *plan, src, dst map[string]int64) {
 			m.report.Pruned++
 		case !complete:
 			m.report.Waiting++
-			m.o.Log.Info("batch is not complete yet", "folder", m.dir, "sequence", n)
+			m.o.Log.Info("batch is not complete yet", "stream", m.dir, "sequence", n)
 		case len(b.files) > 0:
 			p.batches = append(p.batches, b)
 			for _, f := range b.files {
@@ -102,7 +102,7 @@ func (m *mirror) collect(p *plan, src, dst map[string]int64) {
 		}
 	}
 	if m.report.Pruned > 0 {
-		m.o.Log.Info("archives of old batches are no longer kept at the source", "folder", m.dir, "batches", m.report.Pruned, "oldest", first)
+		m.o.Log.Info("archives of old batches are no longer kept at the source", "stream", m.dir, "batches", m.report.Pruned, "oldest", first)
 	}
 }
 

@@ -87,8 +87,20 @@ func (p *Progress) Add(n int64) {
 	}
 	p.next = now.Add(p.o.LogEvery)
 	if p.o.Log != nil {
-		p.o.Log.Info(p.o.Label, "done", p.amount(p.done), "of", p.amount(p.o.Total), "elapsed", Duration(now.Sub(p.start)))
+		p.o.Log.Info(p.o.Label, p.line(now)...)
 	}
+}
+
+// line says how far it is, how fast it goes and how long it will take, for a
+// log.
+func (p *Progress) line(now time.Time) []any {
+	elapsed := now.Sub(p.start)
+	rate := float64(p.done) / max(elapsed.Seconds(), 0.001)
+	args := []any{"done", p.amount(p.done), "of", p.amount(p.o.Total), "rate", p.amount(int64(rate)) + "/s", "elapsed", Duration(elapsed)}
+	if p.o.Total > p.done && rate > 0 {
+		args = append(args, "left", Duration(time.Duration(float64(p.o.Total-p.done)/rate*float64(time.Second))))
+	}
+	return args
 }
 
 // Write counts the bytes of b, so that a Progress can stand at the end of an

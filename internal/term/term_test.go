@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -152,5 +153,21 @@ func TestProgressNoTerminal(t *testing.T) {
 	none.Done()
 	if out.Len() != 0 {
 		t.Errorf("wrote %q", out.String())
+	}
+}
+
+// TestProgressLogLine: in a log stands how far it is, how fast, and how long
+// it will take.
+func TestProgressLogLine(t *testing.T) {
+	var log bytes.Buffer
+	p := NewProgress(ProgressOptions{Label: "shipping", Total: 1 << 30, Bytes: true, Out: io.Discard, LogEvery: time.Nanosecond,
+		Log: slog.New(slog.NewTextHandler(&log, nil))})
+	time.Sleep(20 * time.Millisecond)
+	p.Add(1 << 20)
+	p.Done()
+	for _, want := range []string{"msg=shipping", `done="1.00 MiB"`, `of="1.00 GiB"`, "rate=", "MiB/s", "elapsed=", "left="} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the line lacks %s: %s", want, &log)
+		}
 	}
 }
