@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,12 +18,13 @@ import (
 
 	"caisseauto/importer"
 	"caisseauto/internal/config"
+	"caisseauto/internal/durable"
 	"caisseauto/internal/term"
 	"caisseauto/internal/verify"
 	"caisseauto/keys"
 )
 
-type verifyFlags struct{ signers, at, stream, contents string }
+type verifyFlags struct{ signers, at, stream, contents, report string }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
@@ -47,6 +49,7 @@ decompressed for the last check when they have at most 16 MiB together, or with
 --contents all. scripts/verify comes to the same verdicts with stock tools.`,
 		Example: `  caisseauto verify --signers allowed_signers /mnt/usb/drop
   caisseauto verify drop/ACME/down/0000000042.manifest.json
+  caisseauto verify --report report.html /mnt/usb/drop
   caisseauto verify --at 2026-03-01 --contents all archive-2026/drop`,
 		RunE: func(c *cobra.Command, args []string) error { return a.verify(c.Context(), args, f) },
 	}
@@ -54,6 +57,7 @@ decompressed for the last check when they have at most 16 MiB together, or with
 	c.Flags().StringVar(&f.at, "at", "", "judge freshness at this `TIME`, a date or 2026-03-01T08:00:00Z; else now")
 	c.Flags().StringVar(&f.stream, "stream", "", "`NAME` of the stream, such as ACME/down, where the folder's path does not say it")
 	c.Flags().StringVar(&f.contents, "contents", "auto", "decompress the archives and read every row: auto, all, none")
+	c.Flags().StringVar(&f.report, "report", "", "write the report to `FILE` as one page of HTML as well, to print or to keep")
 	return c
 }
 
@@ -93,6 +97,11 @@ func (a *app) verify(ctx context.Context, paths []string, f verifyFlags) error {
 	for _, s := range r.Streams {
 		a.event("verified", s.Stream, s.Last, time.Duration(r.Seconds*float64(time.Second)), "batches", s.Batches, "faults", s.Faults)
 	}
+	if f.report != "" {
+		if err := writePage(f.report, r.HTML); err != nil {
+			return err
+		}
+	}
 	if a.json {
 		err = term.JSON(a.stdout, r)
 	} else {
@@ -103,6 +112,15 @@ func (a *app) verify(ctx context.Context, paths []string, f verifyFlags) error {
 			importer.ErrRefused, term.Count(int64(len(r.Faults))+r.Unnamed))
 	}
 	return err
+}
+
+// writePage writes a page into a file, all of it or nothing.
+func writePage(path string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, b.Bytes(), 0o644)
 }
 
 // cannotVerify says what a path that cannot be looked at is.

@@ -68,7 +68,7 @@ func TestMirrorPruned(t *testing.T) {
 				if test.pruned > 0 {
 					lines++
 				}
-				if got := strings.Count(log.String(), "\n")-strings.Count(log.String(), "msg=mirrored"); got != lines {
+				if got := strings.Count(log.String(), "\n") - strings.Count(log.String(), "msg=mirrored"); got != lines {
 					t.Errorf("%d lines, want %d: %s", got, lines, &log)
 				}
 			}
