@@ -15,42 +15,73 @@ import (
 	"caisseauto/internal/term"
 )
 
+type statusFlags struct {
+	acknowledge                       int64
+	reason                            string
+	drop, signers, report, prometheus string
+	watch                             bool
+	every                             time.Duration
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	var acknowledge int64
-	var reason string
+	var f statusFlags
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Who is where, what waits, what is wrong",
-		Long: `On the server: each till's positions, what waits on it and in quarantine, and the
-alarms that stand. On a till: what waits in the outbox, and the newest receipt.
-While an alarm stands, or rows are in quarantine, the exit code is 78. An alarm
-is taken back with --acknowledge ID --reason TEXT.`,
+		Long: `Each till's positions, how far it is behind in batches and time, what waits on it
+and in quarantine, its alarms, program and clock: from the signed heads and receipts
+on the drop, so that it can be asked wherever the drop can be read, with --drop and
+--signers without any configuration. On the server the alarms that stand in its
+database come with it. On a till: what waits in the outbox, and the newest receipt.
+
+While an alarm stands, or rows are in quarantine, the exit code is 78. An alarm of
+the server is taken back with --acknowledge ID --reason TEXT.`,
 		Example: `  caisseauto status --config server.toml
+  caisseauto status --watch
+  caisseauto status --drop /mnt/usb/drop --signers allowed_signers --html status.html
+  caisseauto status --prometheus /var/lib/node_exporter/caisseauto.prom
   caisseauto status --acknowledge 3 --reason 'the copy of till 017 is switched off'`,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if (acknowledge > 0) != (reason != "") {
-				return &usageError{errors.New("--acknowledge and --reason go together: the decision is recorded with its reason")}
-			}
-			_, role, err := a.side()
-			if err != nil {
-				return err
-			}
-			if role == config.RoleTill {
-				return a.tillStatus(c.Context())
-			}
-			return a.withCollector(c.Context(), func(ctx context.Context, cfg *config.Server, db *sqlite.Collector) error {
-				if acknowledge > 0 {
-					if err := db.ClearAlarm(ctx, acknowledge, reason); err != nil {
-						return err
-					}
-				}
-				return a.serverStatus(ctx, cfg, db)
-			})
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), f) },
 	}
-	c.Flags().Int64Var(&acknowledge, "acknowledge", 0, "`ID` of an alarm that was looked at and stands no more")
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	c.Flags().Int64Var(&f.acknowledge, "acknowledge", 0, "`ID` of an alarm that was looked at and stands no more")
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&f.drop, "drop", "", "`FOLDER` that is the drop or a copy of it; else the drop of the configuration")
+	c.Flags().StringVar(&f.signers, "signers", "", "allowed_signers `FILE`; else the one of the configuration")
+	c.Flags().StringVar(&f.report, "html", "", "write a page into `FILE`: the table, a timeline for each till, charts")
+	c.Flags().StringVar(&f.prometheus, "prometheus", "", "write the figures into `FILE` for node_exporter's textfile collector")
+	c.Flags().BoolVar(&f.watch, "watch", false, "show it on the whole terminal and keep it up to date; end with Ctrl-C")
+	c.Flags().DurationVar(&f.every, "every", 5*time.Second, "with --watch, how often to look")
 	return c
+}
+
+func (a *app) status(ctx context.Context, f statusFlags) error {
+	if (f.acknowledge > 0) != (f.reason != "") {
+		return &usageError{errors.New("--acknowledge and --reason go together: the decision is recorded with its reason")}
+	}
+	if f.watch && f.every < time.Second {
+		return &usageError{fmt.Errorf("--every %s: write one second or more", f.every)}
+	}
+	if f.drop == "" {
+		_, role, err := a.side()
+		if err != nil {
+			return err
+		}
+		if role == config.RoleTill {
+			return a.tillStatus(ctx)
+		}
+	}
+	if f.acknowledge > 0 {
+		err := a.withCollector(ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+			return db.ClearAlarm(ctx, f.acknowledge, f.reason)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if f.watch {
+		return a.watch(ctx, f)
+	}
+	return a.dropStatus(ctx, f)
 }
 
 // side finds the configuration that is meant, and whose it is.
@@ -62,88 +93,11 @@ func (a *app) side() (path string, role config.Role, err error) {
 	return a.config, role, err
 }
 
-// A serverState is what status prints on a server with --json.
-type serverState struct {
-	Dossier string              `json:"dossier"`
-	Tills   []sqlite.TillStatus `json:"tills"`
-	Alarms  []sqlite.Alarm      `json:"alarms"`
-}
-
-func (a *app) serverStatus(ctx context.Context, cfg *config.Server, db *sqlite.Collector) error {
-	list, err := a.dossiers(cfg)
-	if err != nil {
-		return err
-	}
-	states, alarms, units := []serverState{}, 0, int64(0)
-	for _, d := range list {
-		s := serverState{Dossier: d.Code, Tills: []sqlite.TillStatus{}, Alarms: []sqlite.Alarm{}}
-		tills, err := db.Tills(ctx, d.Code)
-		if err != nil {
-			return err
-		}
-		standing, err := db.Alarms(ctx, sqlite.AlarmFilter{Dossier: d.Code})
-		if err != nil {
-			return err
-		}
-		s.Tills, s.Alarms = append(s.Tills, tills...), append(s.Alarms, standing...)
-		for _, t := range tills {
-			units += t.Units
-		}
-		alarms += len(standing)
-		states = append(states, s)
-	}
-	if a.json {
-		err = term.JSON(a.stdout, states)
-	} else {
-		err = a.printStates(states)
-	}
-	if err == nil && (alarms > 0 || units > 0) {
-		err = fmt.Errorf("%w: %d alarms stand and %d units are in quarantine; look at quarantine list, and take an alarm back with: caisseauto status --acknowledge ID --reason TEXT",
-			errAlarm, alarms, units)
-	}
-	return err
-}
-
-func (a *app) printStates(states []serverState) error {
-	t := term.NewTable("dossier", "till", "integrated", "sealed", "applied", "waiting", "oldest", "quarantine", "alarms", "head", "host", "version")
-	for _, s := range states {
-		for _, x := range s.Tills {
-			t.Row(s.Dossier, x.Till, fmt.Sprint(x.Integrated.Sequence), fmt.Sprint(x.Announced.Sequence), fmt.Sprint(x.Applied.Sequence),
-				term.Count(x.Waiting), dash(x.OldestWaiting), term.Count(x.Quarantined), term.Count(x.Alarms), ago(x.HeadIssued), dash(x.Host), dash(x.Version))
-		}
-	}
-	if t.Len() == 0 {
-		a.printf("no till has sent anything yet\n")
-	} else if err := t.Print(a.stdout); err != nil {
-		return err
-	}
-	for _, s := range states {
-		for _, x := range s.Tills {
-			for _, text := range x.Says {
-				a.printf("till %s of %s says: %s\n", x.Till, s.Dossier, text)
-			}
-		}
-		for _, x := range s.Alarms {
-			a.printf("ALARM %d  %s  till %s of %s, %s: %s\n", x.ID, x.At, x.Till, x.Dossier, x.Kind, x.Text)
-		}
-	}
-	return nil
-}
-
 func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return s
-}
-
-// ago tells how long a time is past.
-func ago(stamp string) string {
-	t, err := time.Parse(time.RFC3339Nano, stamp)
-	if err != nil {
-		return "-"
-	}
-	return time.Since(t).Round(time.Second).String() + " ago"
 }
 
 // A tillState is what status prints on a till with --json.

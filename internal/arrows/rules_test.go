@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"internal/release":        {"manifest", "internal/archive", "internal/durable"},
 	"internal/proof":          {"manifest"},
 	"internal/page":           {"internal/term"},
+	"internal/status":         {"manifest", "internal/page", "internal/term"},
 	"internal/verify":         {"manifest", "keys", "internal/archive", "internal/durable", "internal/page"},
 	"internal/drop":           {"internal/durable"},
 	"internal/drop/droptest":  {"internal/drop"},
@@ -44,6 +45,7 @@ var testArrows = map[string][]string{
 	"internal/release":   {"keys"},
 	"internal/proof":     {"keys"},
 	"internal/verify":    {"testdata/..."},
+	"internal/status":    {"keys"},
 }
 
 // only says which files alone may import a package from outside.

@@ -104,6 +104,10 @@ func Text(s string) string {
 	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
+// Attr escapes text for an element or a quoted attribute, for drawings that are
+// not made by a template.
+func Attr(s string) string { return template.HTMLEscapeString(Text(s)) }
+
 // Write writes a whole page. Nothing is written when the body fails.
 func Write(w io.Writer, title string, body *template.Template, data any) error {
 	var inner, whole bytes.Buffer
