@@ -37,7 +37,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := keys.Load(filepath.Join(dir, "key"))
+	signer, err := keys.Load(filepath.Join(dir, "key"), nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func newExporter(t *testing.T) (*exporter.Exporter, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := keys.Load(filepath.Join(dir, "key"))
+	signer, err := keys.Load(filepath.Join(dir, "key"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestWrongKey(t *testing.T) {
 	if _, err := keys.Generate(other, ""); err != nil {
 		t.Fatal(err)
 	}
-	signer, err := keys.Load(other)
+	signer, err := keys.Load(other, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

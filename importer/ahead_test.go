@@ -30,7 +30,7 @@ func newDown(t *testing.T) (*importer.Importer, *till, *notebook) {
 	path := filepath.Join(vectors, "keys/server")
 	data, err := os.ReadFile(path)
 	w.must(err)
-	w.signer, err = keys.ParsePrivate(path, data)
+	w.signer, err = keys.ParsePrivate(path, data, nil)
 	w.must(err)
 	w.down(manifest.Baseline, `["C1","one"]`)
 	r, err := i.Run(t.Context())

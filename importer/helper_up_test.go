@@ -57,7 +57,7 @@ func newTill(t *testing.T, inbox string) *till {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := keys.ParsePrivate(path, data)
+	signer, err := keys.ParsePrivate(path, data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

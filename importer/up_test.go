@@ -424,7 +424,7 @@ func TestBaseInTheStreamDown(t *testing.T) {
 	path := filepath.Join(vectors, "keys/server")
 	data, err := os.ReadFile(path)
 	server.must(err)
-	server.signer, err = keys.ParsePrivate(path, data)
+	server.signer, err = keys.ParsePrivate(path, data, nil)
 	server.must(err)
 	for n := int64(2); n < 6; n++ {
 		for _, ext := range []string{manifest.ArchiveExt, manifest.SignatureExt, manifest.ManifestExt} {

@@ -17,7 +17,7 @@ var (
 	// nameForm is the form of a principal and of a namespace. Lower case
 	// only, so that no two principals differ in case alone.
 	nameForm = regexp.MustCompile(`^[a-z0-9._-]{1,64}@[a-z0-9._-]{1,64}$`)
-	keyTypes = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSA}
+	keyTypes = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSA, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256}
 )
 
 // ValidPrincipal reports whether s is a name that allowed_signers may hold,

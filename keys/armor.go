@@ -82,8 +82,11 @@ func parseBlob(blob []byte) (*sshsig.Signature, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSignatureFormat, err)
 	}
-	if !bytes.Equal(sig.Marshal(), blob) || len(sig.Signature.Rest) > 0 {
+	if !bytes.Equal(sig.Marshal(), blob) {
 		return nil, fmt.Errorf("%w: it holds bytes that nobody signed", ErrSignatureFormat)
+	}
+	if err := checkRest(sig); err != nil {
+		return nil, err
 	}
 	if sig.HashAlgorithm != sshsig.HashSHA512 {
 		return nil, fmt.Errorf("%w: hash %q instead of sha512; sign with: ssh-keygen -Y sign -O hashalg=sha512", ErrSignatureFormat, sig.HashAlgorithm)
@@ -96,4 +99,29 @@ func parseBlob(blob []byte) (*sshsig.Signature, error) {
 		return nil, fmt.Errorf("%w: algorithm %q for a key of type %s", ErrSignatureFormat, sig.Signature.Format, sig.PublicKey.Type())
 	}
 	return sig, nil
+}
+
+// userPresent says in a token's signature that somebody has touched it
+// (PROTOCOL.u2f, "SSH U2F signatures").
+const userPresent = 0x01
+
+// checkRest looks at what follows the signature: nothing, but with a FIDO2
+// token its flags and counter, which are signed. Nobody touched the token for
+// a signature without the flag of presence.
+func checkRest(sig *sshsig.Signature) error {
+	rest := sig.Signature.Rest
+	switch sig.PublicKey.Type() {
+	case ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
+		if len(rest) != 5 {
+			return fmt.Errorf("%w: a token's signature ends with %d bytes, not with its flags and counter", ErrSignatureFormat, len(rest))
+		}
+		if rest[0]&userPresent == 0 {
+			return fmt.Errorf("%w: nobody touched the token that signed", ErrSignatureFormat)
+		}
+		return nil
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: it holds bytes that nobody signed", ErrSignatureFormat)
+	}
+	return nil
 }

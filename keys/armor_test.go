@@ -92,7 +92,7 @@ func TestUnarmorRefuses(t *testing.T) {
 // rawSigner gives access to what the Signer of this package keeps back.
 func rawSigner(t *testing.T, path string) ssh.Signer {
 	t.Helper()
-	s, err := LoadSSH(path)
+	s, err := LoadSSH(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

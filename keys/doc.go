@@ -21,5 +21,7 @@
 // with anything odd in it.
 //
 // Keys: Ed25519 is the default. ECDSA P-256 is there for tills under fiscal
-// rules that list it (NF525), RSA from 2048 bits for those who must.
+// rules that list it (NF525), RSA from 2048 bits for those who must. A private
+// key lies in a file, encrypted or not ([New], [Load]), or in the SSH agent
+// ([OpenAgent]), and so in a FIDO2 or PKCS#11 token too. [Describe] shows keys.
 package keys

@@ -26,7 +26,7 @@ func Example() {
 	line := keys.AllowedLine([]string{"server@acme"}, []string{keys.NamespaceHead}, pub, "since 2026")
 
 	// The server signs.
-	signer, err := keys.Load(path)
+	signer, err := keys.Load(path, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

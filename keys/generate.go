@@ -1,7 +1,10 @@
 package keys
 
 import (
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
@@ -13,13 +16,36 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Generate makes an Ed25519 key: the private half in path (mode 0600, OpenSSH
+// A Kind is a kind of key that can be made.
+type Kind string
+
+// The kinds: Ed25519 unless a fiscal regime lists others (NF525 lists ECDSA and
+// RSA, and not Ed25519).
+const (
+	Ed25519 Kind = "ed25519"
+	ECDSA   Kind = "ecdsa" // on the curve P-256
+)
+
+// NewOptions say what key to make. The zero value is an Ed25519 key without
+// comment and passphrase.
+type NewOptions struct {
+	Kind       Kind
+	Comment    string
+	Passphrase []byte // encrypts the private half (aes256-ctr, bcrypt); nil: it is not encrypted
+}
+
+// Generate makes an Ed25519 key without a passphrase; see [New].
+func Generate(path, comment string) (pub ssh.PublicKey, err error) {
+	return New(path, NewOptions{Comment: comment})
+}
+
+// New makes a key: the private half in path (mode 0600, OpenSSH
 // format), the public half in path.pub. Both are on disk when it returns. It
 // overwrites nothing: when one of the two is there already, the error is
 // fs.ErrExist and neither is touched. The folder must exist.
-func Generate(path, comment string) (pub ssh.PublicKey, err error) {
-	comment = oneLine(comment)
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+func New(path string, o NewOptions) (pub ssh.PublicKey, err error) {
+	comment := oneLine(o.Comment)
+	private, err := draw(o.Kind)
 	if err != nil {
 		return nil, fmt.Errorf("new key %s: %w", path, err)
 	}
@@ -27,7 +53,7 @@ func Generate(path, comment string) (pub ssh.PublicKey, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("new key %s: %w", path, err)
 	}
-	block, err := ssh.MarshalPrivateKey(private, comment)
+	block, err := marshal(private, comment, o.Passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("new key %s: %w", path, err)
 	}
@@ -42,6 +68,28 @@ func Generate(path, comment string) (pub ssh.PublicKey, err error) {
 		return nil, newKeyError(path, err)
 	}
 	return pub, nil
+}
+
+// draw draws a private key.
+func draw(kind Kind) (crypto.Signer, error) {
+	switch kind {
+	case Ed25519, "":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case ECDSA:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, fmt.Errorf("keys of kind %q are not made here: write %s or %s", kind, Ed25519, ECDSA)
+}
+
+func marshal(private crypto.Signer, comment string, passphrase []byte) (*pem.Block, error) {
+	if passphrase == nil {
+		return ssh.MarshalPrivateKey(private, comment)
+	}
+	if len(passphrase) == 0 {
+		return nil, errors.New("the passphrase is empty")
+	}
+	return ssh.MarshalPrivateKeyWithPassphrase(private, comment, passphrase)
 }
 
 func newKeyError(path string, err error) error {

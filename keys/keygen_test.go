@@ -78,7 +78,7 @@ func read(t testing.TB, path string) []byte {
 // load loads a key that must be good.
 func load(t testing.TB, path string) Signer {
 	t.Helper()
-	s, err := Load(path)
+	s, err := Load(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ const (
 	NamespacePackage  = "package@caisseauto"  // batches of a release manager
 	NamespaceHead     = "head@caisseauto"
 	NamespaceReceipt  = "receipt@caisseauto"
+	NamespaceTrust    = "trust@caisseauto" // of offline roots, over who is trusted
 )
 
 // A Signer makes detached armored SSHSIG signatures in the name of one key.

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -23,12 +24,18 @@ const (
 	pemOpenSSH = "OPENSSH PRIVATE KEY"
 )
 
-// Load reads an unencrypted OpenSSH private key: Ed25519, ECDSA P-256, or RSA
-// of at least 2048 bits. A file that is not there is fs.ErrNotExist; on unix,
-// one that others than its owner can read is [ErrPermission]. Every error
-// names the file and the next step.
-func Load(path string) (Signer, error) {
-	s, err := LoadSSH(path)
+// An Ask gives the passphrase of a private key, whose file is named. Its errors
+// come back wrapped.
+type Ask func(name string) ([]byte, error)
+
+// Load reads an OpenSSH private key: Ed25519, ECDSA P-256, or RSA of at least
+// 2048 bits. The passphrase of an encrypted one comes from ask; nil: there is
+// nobody to ask, and an encrypted key is [ErrPermission]. So is a wrong
+// passphrase and, on unix, a file that others than its owner can read. A file
+// that is not there is fs.ErrNotExist. Every error names the file and the next
+// step, and none holds a part of the key or of the passphrase.
+func Load(path string, ask Ask) (Signer, error) {
+	s, err := LoadSSH(path, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -36,27 +43,27 @@ func Load(path string) (Signer, error) {
 }
 
 // LoadSSH is [Load] for a key that logs in to a server.
-func LoadSSH(path string) (ssh.Signer, error) {
+func LoadSSH(path string, ask Ask) (ssh.Signer, error) {
 	data, err := readFile(path, maxKeyFile, checkPrivateMode)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("private key: %w; make one with: ssh-keygen -t ed25519 -N '' -f %s", err, path)
+		return nil, fmt.Errorf("private key: %w; make one with: caisseauto keys new %s, or ssh-keygen -t ed25519 -N '' -f %s", err, path, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("private key: %w", err)
 	}
-	return parseSSH(path, data)
+	return parseSSH(path, data, ask)
 }
 
 // ParsePrivate is [Load] for bytes that are at hand; name stands in errors.
-func ParsePrivate(name string, data []byte) (Signer, error) {
-	s, err := parseSSH(name, data)
+func ParsePrivate(name string, data []byte, ask Ask) (Signer, error) {
+	s, err := parseSSH(name, data, ask)
 	if err != nil {
 		return nil, err
 	}
 	return signer{s}, nil
 }
 
-func parseSSH(name string, data []byte) (ssh.Signer, error) {
+func parseSSH(name string, data []byte, ask Ask) (ssh.Signer, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, fmt.Errorf("private key %s: this is not a private key file (the .pub file has the public half)", name)
@@ -67,14 +74,37 @@ func parseSSH(name string, data []byte) (ssh.Signer, error) {
 	}
 	s, err := ssh.ParsePrivateKey(data)
 	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
-		return nil, fmt.Errorf("private key %s: the key is encrypted, which is not supported yet; take the passphrase off with: ssh-keygen -p -N '' -f %s",
-			name, name)
+		s, err = decrypt(name, data, ask)
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("private key %s: damaged or of a kind that is not supported: %w; make a new one with: ssh-keygen -t ed25519", name, err)
 	}
 	if err := checkKey(s.PublicKey()); err != nil {
 		return nil, fmt.Errorf("private key %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// decrypt opens an encrypted key. Of OpenSSH's ciphers the library reads those
+// two that ssh-keygen has used by default (aes256-cbc, then aes256-ctr).
+func decrypt(name string, data []byte, ask Ask) (ssh.Signer, error) {
+	if ask == nil {
+		return nil, fmt.Errorf("private key %s: %w: it is encrypted, and there is nobody to ask for the passphrase", name, ErrPermission)
+	}
+	passphrase, err := ask(name)
+	if err != nil {
+		return nil, fmt.Errorf("private key %s: %w", name, err)
+	}
+	defer clear(passphrase)
+	s, err := ssh.ParsePrivateKeyWithPassphrase(data, passphrase)
+	switch {
+	case errors.Is(err, x509.IncorrectPasswordError):
+		return nil, fmt.Errorf("private key %s: %w: the passphrase is wrong", name, ErrPermission)
+	case err != nil:
+		return nil, fmt.Errorf("private key %s: %w: it is encrypted in a way that cannot be read here (%v); write it again with: ssh-keygen -p -Z aes256-ctr -f %s", name, ErrPermission, err, name)
 	}
 	return s, nil
 }
@@ -117,4 +147,14 @@ func permission(err error) error {
 		return fmt.Errorf("%w: %w; run as the account that owns the file", ErrPermission, err)
 	}
 	return err
+}
+
+// CheckPrivate refuses, with [ErrPermission], a file that other accounts can
+// read.
+func CheckPrivate(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return checkPrivateMode(f.Name(), info.Mode())
 }

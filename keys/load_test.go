@@ -59,7 +59,7 @@ func TestLoadRefuses(t *testing.T) {
 		return path
 	}
 	for _, c := range []struct{ name, path, want string }{
-		{"encrypted", keygen(t, "-t", "ed25519", "-N", "secret"), "ssh-keygen -p -N ''"},
+		{"encrypted", keygen(t, "-t", "ed25519", "-N", "secret"), "nobody to ask"},
 		{"old PEM format", keygen(t, "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""), "ssh-keygen -p -N ''"},
 		{"rsa 1024", keygen(t, "-t", "rsa", "-b", "1024", "-N", ""), "1024 bits"},
 		{"ecdsa 384", keygen(t, "-t", "ecdsa", "-b", "384", "-N", ""), "ecdsa-sha2-nistp384 are not supported"},
@@ -70,7 +70,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"endless", put(make([]byte, maxKeyFile+1)), "larger than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Load(c.path)
+			_, err := Load(c.path, nil)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.path) {
 				t.Errorf("error %v, want one that names %s and says %q", err, c.path, c.want)
 			}
@@ -80,7 +80,7 @@ func TestLoadRefuses(t *testing.T) {
 
 func TestLoadMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nothing")
-	_, err := Load(path)
+	_, err := Load(path, nil)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ssh-keygen -t ed25519") {
 		t.Errorf("private key: %v", err)
 	}
@@ -99,7 +99,7 @@ func TestLoadModes(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(path)
+		_, err := Load(path, nil)
 		if (err == nil) != want {
 			t.Errorf("mode %04o: %v", mode, err)
 		}
@@ -130,7 +130,7 @@ func TestLoadOfAnotherAccount(t *testing.T) {
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); !errors.Is(err, ErrPermission) {
+	if _, err := Load(path, nil); !errors.Is(err, ErrPermission) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -223,7 +223,7 @@ func FuzzParsePrivate(f *testing.F) {
 	}
 	f.Add(read(f, path))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := ParsePrivate("key", data)
+		s, err := ParsePrivate("key", data, nil)
 		if (err == nil) != (s != nil) {
 			t.Errorf("%v, %v", s, err)
 		}

@@ -66,11 +66,11 @@ func oneLine(s string) string {
 	}, []byte(s)))
 }
 
-// checkKey refuses every key but the three kinds that stock ssh-keygen
-// verifies everywhere and that this program accepts.
+// checkKey refuses every key but the kinds that stock ssh-keygen verifies
+// everywhere: three that a file can hold, and the two of a FIDO2 token.
 func checkKey(pub ssh.PublicKey) error {
 	switch pub.Type() {
-	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256:
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
 		return nil
 	case ssh.KeyAlgoRSA:
 		return checkRSA(pub)

@@ -25,7 +25,7 @@ const allowedSigners = `server@acme namespaces="manifest@caisseauto,head@caissea
 `
 
 func Example() {
-	signer, err := keys.ParsePrivate("keys/server", []byte(serverKey))
+	signer, err := keys.ParsePrivate("keys/server", []byte(serverKey), nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (w *vectorWriter) key(name string) keys.Signer {
 	}
 	data, err := os.ReadFile(path) // not Load: git keeps no mode 0600
 	w.must(err)
-	s, err := keys.ParsePrivate(path, data)
+	s, err := keys.ParsePrivate(path, data, nil)
 	w.must(err)
 	return s
 }

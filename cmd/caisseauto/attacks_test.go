@@ -34,7 +34,7 @@ func stranger(t *testing.T) keys.Signer {
 	if _, err := keys.Generate(path, "stranger"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := keys.Load(path)
+	s, err := keys.Load(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func (a *app) openCollection(f collectFlags) (*collection, error) {
 	if c.trust, err = trustOf(&cfg.Common); err != nil {
 		return nil, err
 	}
-	if c.signer, err = signerOf(&cfg.Common); err != nil {
+	if c.signer, err = a.signerOf(&cfg.Common); err != nil {
 		return nil, err
 	}
 	return c, mayReceipt(c.signer, cfg.Signing.Principal, c.trust)

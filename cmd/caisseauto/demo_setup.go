@@ -84,7 +84,7 @@ func (d *demo) believe(tills ...string) error {
 		return err
 	}
 	for _, number := range tills {
-		signer, err := keys.Load(d.till(number, "keys/till"))
+		signer, err := keys.Load(d.till(number, "keys/till"), nil)
 		if err == nil {
 			_, err = fmt.Fprintln(f, keys.AllowedLine([]string{"till-" + number + "@acme"}, tillNamespaces, signer.Public(), "till "+number))
 		}
@@ -160,7 +160,7 @@ func (d *demo) makeTill(number string) (ssh.PublicKey, error) {
 // joinTill writes a till's configuration, with the server's host key pinned,
 // and brings it the server's allowed_signers.
 func (d *demo) joinTill(ctx context.Context, number string, args ...string) error {
-	host, err := keys.LoadSSH(d.server("keys/ssh_host"))
+	host, err := keys.LoadSSH(d.server("keys/ssh_host"), nil)
 	if err != nil {
 		return err
 	}

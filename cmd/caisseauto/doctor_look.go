@@ -18,12 +18,18 @@ import (
 )
 
 func lookKeys(_ context.Context, p *patient) {
-	if p.common.Signing.Principal == "" && p.till == nil || p.common.Signing.Agent {
-		p.note("", "no key file to look at")
-	} else if _, err := keys.Load(p.common.Signing.Key); err != nil {
-		p.wrong("one that is missing: "+p.init()+"; one that others can read: chmod 600 "+p.common.Signing.Key, "signing key: %v", err)
-	} else {
-		p.ok("signing key %s", p.common.Signing.Key)
+	s := p.common.Signing
+	switch _, err := p.app.signerOf(p.common); {
+	case s.Principal == "" && p.till == nil:
+		p.note("", "no key to look at")
+	case s.Agent && err != nil:
+		p.wrong("start the agent where the scheduled processes find it (SSH_AUTH_SOCK in their environment), and ssh-add the key", "signing key: %v", err)
+	case s.Agent:
+		p.ok("signing key in the SSH agent")
+	case err != nil && s.Principal != "":
+		p.wrong("one that is missing: "+p.init()+"; one that others can read: chmod 600 "+s.Key+"; an encrypted one: "+threeWays, "signing key: %v", err)
+	default:
+		p.lookKeyFile(s.Key)
 	}
 	if _, err := keys.LoadTrust(p.common.Trust.AllowedSigners); err != nil {
 		remedy := "bring the server's allowed_signers here by a way that you trust (" + p.init() + " --trust FILE copies it); without it no batch is accepted"
@@ -34,6 +40,16 @@ func lookKeys(_ context.Context, p *patient) {
 	} else {
 		p.ok("allowed_signers %s", p.common.Trust.AllowedSigners)
 	}
+}
+
+// lookKeyFile looks at a key file by itself.
+func (p *patient) lookKeyFile(path string) {
+	d, err := keys.Describe(path)
+	if err != nil {
+		p.wrong("one that is missing: "+p.init()+"; one that others can read: chmod 600 "+path, "signing key: %v", err)
+		return
+	}
+	p.ok("signing key %s, %s", path, d[0].Fingerprint)
 }
 
 // lowSpace is what a disk should have left: a baseline of a large dossier, a

@@ -21,7 +21,7 @@ func lookOwnKey(_ context.Context, p *patient) {
 	if p.server == nil {
 		return
 	}
-	signer, err := signerOf(&p.server.Common)
+	signer, err := p.app.signerOf(&p.server.Common)
 	if err != nil {
 		return // told by lookKeys
 	}

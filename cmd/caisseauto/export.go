@@ -63,7 +63,7 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 	if err != nil {
 		return err
 	}
-	signer, err := signerOf(&cfg.Common)
+	signer, err := a.signerOf(&cfg.Common)
 	if err != nil {
 		return err
 	}

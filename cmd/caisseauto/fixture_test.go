@@ -216,7 +216,7 @@ func (w *world) articles(file string) string {
 // writer, could sign.
 func (w *world) signer() keys.Signer {
 	w.t.Helper()
-	s, err := keys.Load(w.path("server/keys/server"))
+	s, err := keys.Load(w.path("server/keys/server"), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -60,6 +60,7 @@ very first import follows; after it the user's own row does.`,
 		cmd.Flags().StringVar(&f.drop, "drop", "", "`URL` of the drop, file:PATH or sftp://user@host:port/path, for a new configuration")
 		cmd.Flags().StringVar(&f.principal, "principal", "", "`NAME` that signatures bear, for a new configuration")
 		cmd.Flags().StringArrayVar(&f.hostKeys, "host-key", nil, "public `KEY` of the SFTP server, for a new configuration")
+		cmd.Flags().StringVar(&a.keyKind, "key-type", string(keys.Ed25519), "`KIND` of the signing key that is made: ed25519, or ecdsa (P-256) for a till under fiscal rules that list it")
 		cmd.Flags().BoolVar(&f.printSQL, "print-sql", false, "print what would be done to the database, and do nothing")
 	}
 	server.Flags().StringArrayVar(&s.tables, "table", nil, "`NAME` of a table that goes down to the tills, for a new configuration; repeat it")
@@ -166,7 +167,7 @@ func (a *app) initKeys(c *config.Common) error {
 
 func (a *app) initKey(path, comment string) error {
 	made, err := missing(path, func() error {
-		_, err := keys.Generate(path, comment)
+		_, err := keys.New(path, keys.NewOptions{Kind: keys.Kind(a.keyKind), Comment: comment})
 		return err
 	})
 	if err == nil {
@@ -181,7 +182,7 @@ func (a *app) initTrust(c *config.Common) error {
 	if c.Signing.Principal == "" {
 		return c.NeedSigning()
 	}
-	signer, err := signerOf(c)
+	signer, err := a.signerOf(c)
 	if err != nil {
 		return err
 	}

@@ -273,7 +273,7 @@ func (a *app) introduce(cfg *config.Till) error {
 	if cfg.Signing.Agent {
 		return nil
 	}
-	signer, err := signerOf(&cfg.Common)
+	signer, err := a.signerOf(&cfg.Common)
 	if err != nil {
 		return err
 	}

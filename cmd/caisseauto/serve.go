@@ -53,7 +53,7 @@ func (a *app) sftpServer(cfg *config.Server) (*sftpd.Server, error) {
 		return nil, &config.Error{File: cfg.File, Key: "serve", Problem: "missing, and this command needs it",
 			Hint: `write [serve] with listen, and a [[serve.user]] for each till`}
 	}
-	host, err := keys.LoadSSH(cfg.Serve.HostKey)
+	host, err := keys.LoadSSH(cfg.Serve.HostKey, nil)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w; caisseauto init server makes one", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/crypto/ssh"
-
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/drop/sftp"
@@ -58,22 +56,6 @@ func trustOf(c *config.Common) (*keys.Trust, error) {
 	return nil, &usageError{err}
 }
 
-// signerOf loads the signing key of a configuration.
-func signerOf(c *config.Common) (keys.Signer, error) {
-	if err := c.NeedSigning(); err != nil {
-		return nil, err
-	}
-	if c.Signing.Agent {
-		return nil, &config.Error{File: c.File, Key: "signing.agent", Problem: "keys in an SSH agent are not available yet",
-			Hint: "write key = \"PATH\" of an OpenSSH private key"}
-	}
-	s, err := keys.Load(c.Signing.Key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w; or make all that is missing with: caisseauto init", keys.ErrPermission, err)
-	}
-	return s, err
-}
-
 // openDrop opens the drop that the configuration names, or the folder of
 // --from and --to.
 func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error) {
@@ -90,13 +72,14 @@ func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error)
 	if c.Drop.Local() {
 		return openLocal(c.Drop.Folder, false)
 	}
-	login, err := keys.LoadSSH(c.Drop.Key)
+	login, done, err := a.loginOf(c)
 	if err != nil {
 		return nil, fmt.Errorf("login key of the drop: %w", err)
 	}
+	defer done()
 	return sftp.Dial(ctx, sftp.Config{
 		Addr: c.Drop.Host, User: c.Drop.User, Path: c.Drop.Path,
-		HostKeys: c.Drop.HostKeys, Signers: []ssh.Signer{login}, Log: a.log(),
+		HostKeys: c.Drop.HostKeys, Signers: login, Log: a.log(),
 	})
 }
 

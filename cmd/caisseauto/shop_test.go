@@ -314,7 +314,7 @@ func (s *shop) key(side string) keys.Signer {
 	if side == "server" {
 		path = "server/keys/server"
 	}
-	k, err := keys.Load(s.path(path))
+	k, err := keys.Load(s.path(path), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (a *app) openSync(ctx context.Context, f syncFlags) (*synchroniser, error) 
 	if err != nil {
 		return nil, err
 	}
-	signer, err := signerOf(&cfg.Common)
+	signer, err := a.signerOf(&cfg.Common)
 	if err != nil {
 		return nil, err
 	}
