@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -26,17 +27,25 @@ func (e *Exporter) selfCheck() error {
 		if err != nil {
 			return err
 		}
-		principals, err := e.Trust.Verify(probe, sig, namespace)
+		who, err := e.Trust.Identify(probe, sig, namespace)
 		if err != nil {
 			return fmt.Errorf("%w: %w; nothing was sealed; add this line to allowed_signers, here and at the readers: %s",
 				ErrKey, err, e.signersLine())
 		}
-		if !slices.Contains(principals, e.Principal) {
+		if !slices.Contains(who.Principals, e.Principal) {
 			return fmt.Errorf("%w: allowed_signers knows it as %v, and [signing] says %s; nothing was sealed; the line there should be: %s",
-				ErrKey, principals, e.Principal, e.signersLine())
+				ErrKey, who.Principals, e.Principal, e.signersLine())
+		}
+		if err := e.Trust.Current(who.Fingerprint, dossierOf(e.Stream)); err != nil {
+			return fmt.Errorf("%w: %w; nothing was sealed; name the key that follows it under [signing]", ErrKey, err)
 		}
 	}
 	return nil
+}
+
+func dossierOf(stream string) string {
+	dossier, _, _ := strings.Cut(stream, "/")
+	return dossier
 }
 
 // signersLine is the line of allowed_signers that lets the key sign.

@@ -29,22 +29,25 @@ func ValidPrincipal(s string) bool { return nameForm.MatchString(s) }
 //
 //	principal[,principal] [namespaces="a,b"] keytype base64 [comment]
 //
-// with comment lines and empty lines. ssh-keygen passes over a line that it
+// with comment lines and empty lines, and the lines of a [Block], which are
+// comments to ssh-keygen. ssh-keygen passes over a line that it
 // does not understand; here one such line refuses the whole file, because
 // the line may be the one that was meant to narrow a key's power. So does
 // everything of ssh-keygen's format that is not above (wildcards, authorities,
 // times), and a weak key. The error names the file, the line and what to do.
 //
-// Whatever this accepts means the same to ssh-keygen -Y verify.
+// Whatever this accepts means the same to ssh-keygen -Y verify, but for keys
+// that a block retires or revokes: ssh-keygen knows no numbers of batches.
 func ParseAllowedSigners(name string, data []byte) (*Trust, error) {
 	if len(data) > maxTrustFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes: not a list of keys", name, maxTrustFile)
 	}
-	t := &Trust{name: name}
+	t := &Trust{name: name, text: bytes.Clone(data)}
 	number := 0
+	var b blocks
 	for line := range bytes.Lines(data) {
 		number++
-		e, err := parseLine(string(bytes.TrimSuffix(line, []byte("\n"))))
+		e, err := b.line(string(bytes.TrimSuffix(line, []byte("\n"))))
 		if err != nil {
 			return nil, fmt.Errorf("%s line %d: %w; no key of this file is used until that line is put right", name, number, err)
 		}
@@ -53,7 +56,29 @@ func ParseAllowedSigners(name string, data []byte) (*Trust, error) {
 			t.entries = append(t.entries, *e)
 		}
 	}
+	if err := b.end(); err != nil {
+		return nil, fmt.Errorf("%s: %w; no key of this file is used until it is put right", name, err)
+	}
+	t.blocks = b.all
+	for _, k := range b.all {
+		t.endings = append(t.endings, k.endings()...)
+	}
 	return t, nil
+}
+
+// line reads one line: a key, or what a trust document says of keys.
+func (p *blocks) line(line string) (*entry, error) {
+	if strings.HasPrefix(line, directive) {
+		if err := checkText(line); err != nil {
+			return nil, err
+		}
+		return nil, p.directive(line)
+	}
+	e, err := parseLine(line)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	return e, p.entry(e)
 }
 
 // AllowedLine writes one line of allowed_signers, without the line feed. No
@@ -164,6 +189,17 @@ func isOtherKeyType(field string) bool {
 		}
 	}
 	return false
+}
+
+// ParsePublic reads a public key as a .pub file has it, its type and base64
+// with one blank between them and nothing else. A key of a kind or size that
+// is not supported is refused.
+func ParsePublic(text string) (ssh.PublicKey, error) {
+	kind, blob, ok := strings.Cut(text, " ")
+	if !ok {
+		return nil, errors.New("not the type of a key and its base64")
+	}
+	return parseKey(kind, blob)
 }
 
 func parseKey(kind, text string) (ssh.PublicKey, error) {

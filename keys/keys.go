@@ -12,6 +12,7 @@ const (
 	NamespaceHead     = "head@caisseauto"
 	NamespaceReceipt  = "receipt@caisseauto"
 	NamespaceTrust    = "trust@caisseauto" // of offline roots, over who is trusted
+	NamespaceTills    = "tills@caisseauto" // of a server, over which tills there are
 )
 
 // A Signer makes detached armored SSHSIG signatures in the name of one key.

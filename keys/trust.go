@@ -30,7 +30,10 @@ const maxTrustFile = 1 << 20
 // Trust is a list of keys and of what each may sign, for whom.
 type Trust struct {
 	name    string
+	text    []byte // as it was read
 	entries []entry
+	blocks  []*Block
+	endings []ending
 }
 
 // An entry is one line of allowed_signers.
@@ -40,6 +43,7 @@ type entry struct {
 	namespaces []string // nil: all
 	key        ssh.PublicKey
 	blob       []byte
+	dossier    string // whose trust documents wrote the line; "": written by hand
 }
 
 // LoadTrust reads an allowed_signers file; see [ParseAllowedSigners]. A file
@@ -63,23 +67,40 @@ func LoadTrust(path string) (*Trust, error) {
 //
 // The errors are [ErrSignatureFormat], [ErrWrongNamespace], [ErrUnknownKey]
 // and [ErrBadSignature].
+//
+// Whether the key still signs, or did at that number, is asked of the
+// statement's content: see [Trust.Batch] and [Trust.Current], and Identify for
+// the fingerprint that they take.
 func (t *Trust) Verify(message, sig []byte, namespace string) (principals []string, err error) {
+	s, err := t.Identify(message, sig, namespace)
+	return s.Principals, err
+}
+
+// Signed says who has signed.
+type Signed struct {
+	Principals  []string // for which the key stands in the namespace, sorted
+	Fingerprint string   // of the key, SHA256:…
+}
+
+// Identify is [Trust.Verify] for those who have to know the key as well.
+func (t *Trust) Identify(message, sig []byte, namespace string) (Signed, error) {
 	s, err := unarmor(sig)
 	if err != nil {
-		return nil, err
+		return Signed{}, err
 	}
 	if s.Namespace != namespace {
-		return nil, fmt.Errorf("%w: the signature is for %q, not for %q: it belongs to another kind of file", ErrWrongNamespace, s.Namespace, namespace)
+		return Signed{}, fmt.Errorf("%w: the signature is for %q, not for %q: it belongs to another kind of file", ErrWrongNamespace, s.Namespace, namespace)
 	}
 	key, principals, err := t.find(s.PublicKey, namespace)
 	if err != nil {
-		return nil, err
+		return Signed{}, err
 	}
+	fingerprint := ssh.FingerprintSHA256(key)
 	if err := sshsig.Verify(bytes.NewReader(message), s, key, sshsig.HashSHA512, namespace); err != nil {
-		return nil, fmt.Errorf("%w: key %s (%s) did not sign these bytes: the file or its signature was changed, or they do not belong together",
-			ErrBadSignature, ssh.FingerprintSHA256(key), strings.Join(principals, ", "))
+		return Signed{}, fmt.Errorf("%w: key %s (%s) did not sign these bytes: the file or its signature was changed, or they do not belong together",
+			ErrBadSignature, fingerprint, strings.Join(principals, ", "))
 	}
-	return principals, nil
+	return Signed{principals, fingerprint}, nil
 }
 
 // find returns the trusted key that equals claimed, and its principals for

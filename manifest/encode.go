@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"caisseauto/keys"
 )
 
 // What stands in the field "format".
@@ -70,19 +73,8 @@ func EncodeReceipt(r *Receipt) ([]byte, error) {
 	return doc, nil
 }
 
-// canonical writes v the way the format fixes it: two spaces, LF, no HTML
-// escapes, a final LF. encoding/json's way with everything else (order of
-// fields, integers, escapes in strings) is written down in SPEC.md.
-func canonical(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
+// canonical writes v in the one encoding of statements.
+func canonical(v any) ([]byte, error) { return keys.EncodeStatement(v) }
 
 // filled returns m with empty lists for missing ones, so that the encoding
 // never has a null, and a null that was read does not encode to itself.
@@ -140,33 +132,15 @@ func Fingerprint(columns []Column, key []string) string {
 	return Digest(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// decode reads doc into v, and encode gives back what v encodes to. Decoding
-// alone would take duplicate keys, "SEQ" for "seq", null, missing fields,
-// floats that are whole, bad UTF-8 and trailing data: all of them end up in
-// other bytes than they came from.
+// decode reads doc into v, and refuses every other encoding than the one of
+// the format; see [keys.DecodeStatement].
 func decode(doc []byte, v any, encode func() ([]byte, error)) *Refusal {
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return refuse("D2", "not the JSON of this format: %v", err)
+	err := keys.DecodeStatement(doc, v, encode)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, keys.ErrNotJSON):
+		return refuse("D2", "%v", err)
 	}
-	again, err := encode()
-	if err != nil {
-		return refuse("D3", "it cannot be encoded again: %v", err)
-	}
-	if !bytes.Equal(again, doc) {
-		return refuse("D3", "not in the one encoding that the format allows: line %d differs", firstDifference(doc, again))
-	}
-	return nil
-}
-
-// firstDifference returns the number of the first line that is not equal.
-func firstDifference(a, b []byte) int {
-	line := 1
-	for i := 0; i < len(a) && i < len(b) && a[i] == b[i]; i++ {
-		if a[i] == '\n' {
-			line++
-		}
-	}
-	return line
+	return refuse("D3", "%v", err)
 }

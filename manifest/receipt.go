@@ -30,7 +30,7 @@ func SealReceipt(r *Receipt, s keys.Signer) (doc, sig []byte, err error) {
 // last one, and names a batch that the till has sealed, is for the till to
 // say.
 func OpenReceipt(name, stream string, doc, sig []byte, trust *keys.Trust) (*Receipt, error) {
-	principals, bad := verify(doc, sig, MaxReceipt, trust, keys.NamespaceReceipt)
+	who, bad := verify(doc, sig, MaxReceipt, trust, keys.NamespaceReceipt)
 	if bad != nil {
 		return nil, bad.in(name)
 	}
@@ -38,11 +38,14 @@ func OpenReceipt(name, stream string, doc, sig []byte, trust *keys.Trust) (*Rece
 	if bad != nil {
 		return nil, bad.in(name)
 	}
-	if !slices.Contains(principals, r.Signer) {
-		return nil, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", r.Signer, strings.Join(principals, ", ")).in(name)
+	if !slices.Contains(who.Principals, r.Signer) {
+		return nil, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", r.Signer, strings.Join(who.Principals, ", ")).in(name)
 	}
 	if r.Stream != stream {
 		return nil, elsewhere(r.Stream, stream).in(name)
+	}
+	if err := current(trust, who, r.Stream); err != nil {
+		return nil, over(err).in(name)
 	}
 	return r, nil
 }

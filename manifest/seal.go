@@ -48,7 +48,7 @@ func Sign(doc []byte, s keys.Signer) (sig []byte, err error) {
 // [Refusal], which wraps [ErrRefused] and names the rule. What the reader
 // expects beyond that, it asks with [Manifest.Expect] and [Manifest.Follows].
 func Open(name, stream string, doc, sig []byte, trust *keys.Trust) (*Manifest, Position, error) {
-	principals, r := verify(doc, sig, MaxManifest, trust, BatchNamespace(stream))
+	who, r := verify(doc, sig, MaxManifest, trust, BatchNamespace(stream))
 	if r != nil {
 		return nil, Position{}, r.in(name)
 	}
@@ -56,11 +56,14 @@ func Open(name, stream string, doc, sig []byte, trust *keys.Trust) (*Manifest, P
 	if r != nil {
 		return nil, Position{}, r.in(name)
 	}
-	if !slices.Contains(principals, m.Signer) {
-		return nil, Position{}, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", m.Signer, strings.Join(principals, ", ")).in(name)
+	if !slices.Contains(who.Principals, m.Signer) {
+		return nil, Position{}, refuse("S6", "it says that %s signed it, but the key that did belongs to %s", m.Signer, strings.Join(who.Principals, ", ")).in(name)
 	}
 	if m.Stream != stream {
 		return nil, Position{}, elsewhere(m.Stream, stream).in(name)
+	}
+	if err := trust.Batch(who.Fingerprint, m.Stream, m.Sequence); err != nil {
+		return nil, Position{}, over(err).in(name)
 	}
 	return m, Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: Digest(doc)}, nil
 }
@@ -80,7 +83,7 @@ func SealHead(h *Head, s keys.Signer) (doc, sig []byte, err error) {
 // stale the caller asks with [Head.Expired]: a stale head is an alarm, not a
 // forgery.
 func OpenHead(name string, doc, sig []byte, trust *keys.Trust) (*Head, error) {
-	principals, r := verify(doc, sig, MaxHead, trust, keys.NamespaceHead)
+	who, r := verify(doc, sig, MaxHead, trust, keys.NamespaceHead)
 	if r != nil {
 		return nil, r.in(name)
 	}
@@ -89,29 +92,42 @@ func OpenHead(name string, doc, sig []byte, trust *keys.Trust) (*Head, error) {
 		return nil, r.in(name)
 	}
 	may := func(p string) bool { return MaySign(h.Stream, p) }
-	if !slices.ContainsFunc(principals, may) {
-		return nil, refuse("S6", "stream %s, but the key that signed belongs to %s, who may not sign it", h.Stream, strings.Join(principals, ", ")).in(name)
+	if !slices.ContainsFunc(who.Principals, may) {
+		return nil, refuse("S6", "stream %s, but the key that signed belongs to %s, who may not sign it", h.Stream, strings.Join(who.Principals, ", ")).in(name)
+	}
+	if err := current(trust, who, h.Stream); err != nil {
+		return nil, over(err).in(name)
 	}
 	return h, nil
 }
 
 // verify looks at sizes, then at the signature; never at the content.
-func verify(doc, sig []byte, limit int, trust *keys.Trust, namespace string) ([]string, *Refusal) {
+func verify(doc, sig []byte, limit int, trust *keys.Trust, namespace string) (keys.Signed, *Refusal) {
+	none := keys.Signed{}
 	if len(doc) > limit {
-		return nil, refuse("D1", "%d bytes, more than the %d that a reader takes", len(doc), limit)
+		return none, refuse("D1", "%d bytes, more than the %d that a reader takes", len(doc), limit)
 	}
 	if len(sig) > MaxSignature {
-		return nil, refuse("S1", "its signature has %d bytes, more than the %d that a reader takes", len(sig), MaxSignature)
+		return none, refuse("S1", "its signature has %d bytes, more than the %d that a reader takes", len(sig), MaxSignature)
 	}
 	if trust == nil {
-		return nil, refuse("S4", "no trusted keys were given")
+		return none, refuse("S4", "no trusted keys were given")
 	}
-	principals, err := trust.Verify(doc, sig, namespace)
+	who, err := trust.Identify(doc, sig, namespace)
 	if err != nil {
-		return nil, &Refusal{Rule: signatureRule(err), Detail: "signature: ", Err: err}
+		return none, &Refusal{Rule: signatureRule(err), Detail: "signature: ", Err: err}
 	}
-	return principals, nil
+	return who, nil
 }
+
+// current asks whether the key still signs for the stream's dossier.
+func current(trust *keys.Trust, who keys.Signed, stream string) error {
+	dossier, _, _ := strings.Cut(stream, "/")
+	return trust.Current(who.Fingerprint, dossier)
+}
+
+// over refuses what a key signed that does not count there, or not any more.
+func over(err error) *Refusal { return &Refusal{Rule: "S7", Detail: "signature: ", Err: err} }
 
 func signatureRule(err error) string {
 	switch {

@@ -65,6 +65,9 @@ func (a *app) shipServer(ctx context.Context) error {
 	}
 	defer d.Close()
 	for _, dossier := range list {
+		if err := a.shipDossier(ctx, d, cfg.Paths.Outbox, dossier.Code); err != nil {
+			return err
+		}
 		if err := a.shipStream(ctx, d, cfg.Paths.Outbox, streamDown(dossier.Code)); err != nil {
 			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
 		}
@@ -98,6 +101,16 @@ func (a *app) shipStream(ctx context.Context, d drop.Drop, outbox, stream string
 		a.printf("%s: %d files, %d bytes shipped\n", stream, r.Files, r.Bytes)
 	}
 	return err
+}
+
+// shipDossier copies the trust documents of a dossier.
+func (a *app) shipDossier(ctx context.Context, d drop.Drop, outbox, dossier string) error {
+	local, err := openLocal(outbox, true)
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	return shipTrust(ctx, d, local, dossier)
 }
 
 // shipReceipts copies the receipts that differ from those on the drop.
@@ -171,6 +184,9 @@ func (a *app) fetchTill(ctx context.Context) error {
 	defer inbox.Close()
 	changed, err := drop.MirrorPair(ctx, inbox, t.drop, receiptPath(t.dossier, t.cfg.Identity.Number))
 	if err != nil {
+		return err
+	}
+	if err := fetchTrust(ctx, inbox, t.drop, t.dossier); err != nil {
 		return err
 	}
 	receipt := ""

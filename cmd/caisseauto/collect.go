@@ -56,7 +56,7 @@ type collection struct {
 	list    []config.Dossier
 	capture *sqlite.Capture
 	signer  keys.Signer
-	trust   *keys.Trust
+	trust   map[string]*keys.Trust // by dossier
 }
 
 func (a *app) collect(ctx context.Context, f collectFlags) error {
@@ -99,13 +99,41 @@ func (a *app) openCollection(f collectFlags) (*collection, error) {
 			return nil, err
 		}
 	}
-	if c.trust, err = trustOf(&cfg.Common); err != nil {
-		return nil, err
-	}
 	if c.signer, err = a.signerOf(&cfg.Common); err != nil {
 		return nil, err
 	}
-	return c, mayReceipt(c.signer, cfg.Signing.Principal, c.trust)
+	return c, c.believe()
+}
+
+// believe reads whom each dossier trusts, and makes sure that our own receipts
+// would be accepted.
+func (c *collection) believe() error {
+	trust, err := trustOf(&c.cfg.Common)
+	if err != nil {
+		return err
+	}
+	c.trust = map[string]*keys.Trust{}
+	for _, d := range c.list {
+		c.trust[d.Code] = trust.For(d.Code)
+		if err := mayReceipt(c.signer, c.cfg.Signing.Principal, d.Code, c.trust[d.Code]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow takes over the trust documents and lists of tills that are on the drop
+// and not known here: another host has published them, or this one was restored.
+func (c *collection) follow(ctx context.Context, w *worker) error {
+	var errs []error
+	for _, d := range c.list {
+		trust, err := c.app.followTrust(ctx, &c.cfg.Common, w.source(), d.Code, true)
+		if trust != nil {
+			c.trust[d.Code] = trust
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // background collects until ctx ends. One till's trouble is told each time
@@ -156,11 +184,16 @@ func (c *collection) once(ctx context.Context) ([]collectResult, error) {
 	if err := first.db.Init(ctx); err != nil {
 		return nil, err
 	}
-	jobs, err := c.jobs(ctx, first)
-	if err != nil {
+	if err := c.believe(); err != nil { // it may have changed since the last round
 		return nil, err
 	}
-	return c.share(ctx, first, jobs)
+	trustErr := c.follow(ctx, first)
+	jobs, err := c.jobs(ctx, first)
+	if err != nil {
+		return nil, errors.Join(err, trustErr)
+	}
+	results, err := c.share(ctx, first, jobs)
+	return results, errors.Join(err, trustErr)
 }
 
 // share divides the tills among workers.

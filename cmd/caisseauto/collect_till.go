@@ -11,6 +11,7 @@ import (
 	"caisseauto/importer"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
+	"caisseauto/keys"
 )
 
 // A worker collects from one till after the other, over a connection of its
@@ -133,6 +134,12 @@ func (w *worker) nothingNew(ctx context.Context, j job, stream, digest string) (
 	return false, err
 }
 
+// trustOf is whom the stream's dossier trusts.
+func (c *collection) trustOf(stream string) *keys.Trust {
+	dossier, _, _ := strings.Cut(stream, "/")
+	return c.trust[dossier]
+}
+
 // fetch copies what follows the till's position into the inbox.
 func (w *worker) fetch(ctx context.Context, stream string) (drop.Report, error) {
 	pos, err := w.db.Position(ctx, stream)
@@ -144,7 +151,7 @@ func (w *worker) fetch(ctx context.Context, stream string) (drop.Report, error) 
 
 // integrate applies what the inbox holds of a till.
 func (w *worker) integrate(ctx context.Context, stream string, r *collectResult) error {
-	i := &importer.Importer{Applier: w.db, Stream: stream, Inbox: streamFolder(w.c.cfg.Paths.Inbox, stream), Trust: w.c.trust, Log: w.c.app.log()}
+	i := &importer.Importer{Applier: w.db, Stream: stream, Inbox: streamFolder(w.c.cfg.Paths.Inbox, stream), Trust: w.c.trustOf(stream), Log: w.c.app.log()}
 	if w.drop != nil {
 		i.Refetch = func(ctx context.Context, sequence int64) error {
 			_, err := drop.Mirror(ctx, w.inbox, w.drop, stream, drop.MirrorOptions{From: sequence, To: sequence})
@@ -172,7 +179,7 @@ func (w *worker) integrate(ctx context.Context, stream string, r *collectResult)
 
 // saveHead records what the till says of itself.
 func (w *worker) saveHead(ctx context.Context, j job, stream string, doc, sig []byte, digest string) error {
-	head, err := importer.OpenHead(stream, doc, sig, w.c.trust)
+	head, err := importer.OpenHead(stream, doc, sig, w.c.trustOf(stream))
 	if err != nil {
 		return nil // told by integrate already, or replaced since: the next run reads it again
 	}

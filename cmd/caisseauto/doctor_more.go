@@ -30,10 +30,13 @@ func lookOwnKey(_ context.Context, p *patient) {
 		return // told too
 	}
 	principal := p.common.Signing.Principal
-	if err := mayReceipt(signer, principal, trust); err != nil {
-		p.wrong("the line for it, there and on the tills: "+keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), ""),
-			"%s does not accept what %s signs with %s", p.common.Trust.AllowedSigners, principal, p.common.Signing.Key)
-		return
+	for _, d := range p.server.Dossiers {
+		if err := mayReceipt(signer, principal, d.Code, trust.For(d.Code)); err != nil {
+			p.wrong("the line for it, there and on the tills: "+keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), "")+
+				"; where the roots sign who is trusted, the key that the newest version has belongs under [signing]: caisseauto trust show",
+				"%s does not accept what %s signs with %s for dossier %s", p.common.Trust.AllowedSigners, principal, p.common.Signing.Key, d.Code)
+			return
+		}
 	}
 	p.ok("what %s signs is accepted with %s", principal, p.common.Trust.AllowedSigners)
 }

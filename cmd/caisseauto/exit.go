@@ -16,6 +16,7 @@ import (
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
+	"caisseauto/keys/rotation"
 )
 
 // The exit codes, after sysexits.h. The README's table is tested against them.
@@ -63,7 +64,7 @@ func exitCode(err error) int {
 		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting), errors.Is(err, errFindings),
 		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent):
 		return exitOperator
-	case errors.Is(err, importer.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge):
+	case errors.Is(err, importer.ErrRefused), errors.Is(err, rotation.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge):
 		return exitRefused
 	case errors.Is(err, drop.ErrDenied), errors.Is(err, keys.ErrPermission), errors.Is(err, exporter.ErrKey):
 		return exitDenied

@@ -122,21 +122,21 @@ type exportResult struct {
 }
 
 func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
-	stream := streamDown(d.Code)
+	stream, trust := streamDown(d.Code), j.trust.For(d.Code)
 	bar := j.app.bar("reading rows", false)
 	e := &exporter.Exporter{
 		Source: j.source, Stream: stream, Outbox: streamFolder(j.cfg.Paths.Outbox, stream),
-		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: j.trust,
+		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: trust,
 		HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.rows, Log: j.app.log(),
 	}
 	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason,
 		BaselineEvery: d.BaselineEvery.Duration, Retention: d.Retention.Duration}
 	if j.drop != nil {
-		if err := look(ctx, j.drop, stream, j.trust, &o); err != nil {
+		if err := look(ctx, j.drop, stream, trust, &o); err != nil {
 			return err
 		}
 		if d.Retention.Duration > 0 {
-			if err := confirmed(ctx, j.drop, d.Code, j.trust, &o); err != nil {
+			if err := confirmed(ctx, j.drop, d.Code, trust, &o); err != nil {
 				return err
 			}
 		}
@@ -152,6 +152,9 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	line := exportResult{Dossier: d.Code, Batch: r.Position.Sequence, Epoch: r.Position.Epoch, Sealed: r.Sealed,
 		Kind: string(r.Kind), Rows: r.Rows, Bytes: r.Archive, Tables: r.Tables, Elapsed: r.Elapsed.Seconds(), finished: r.Finished}
 	if j.drop != nil {
+		if err := j.app.shipDossier(ctx, j.drop, j.cfg.Paths.Outbox, d.Code); err != nil {
+			return err
+		}
 		report, err := j.app.ship(ctx, j.drop, j.cfg.Paths.Outbox, stream)
 		if err != nil {
 			return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)

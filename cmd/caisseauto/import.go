@@ -43,6 +43,7 @@ type till struct {
 	db      *sqlite.Till
 	box     *sqlite.Outbox
 	drop    drop.Drop // nil until it is needed
+	dropErr error     // why it could not be opened
 }
 
 func (a *app) openTill(ctx context.Context) (*till, error) {
@@ -50,7 +51,7 @@ func (a *app) openTill(ctx context.Context) (*till, error) {
 	if err != nil {
 		return nil, err
 	}
-	trust, err := trustOf(&cfg.Common)
+	trust, err := trustIn(&cfg.Common, dossier)
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +73,15 @@ func (t *till) close() {
 
 // remote opens the drop once.
 func (t *till) remote(ctx context.Context) (drop.Drop, error) {
-	if t.drop != nil {
-		return t.drop, nil
+	if t.drop != nil || t.dropErr != nil {
+		return t.drop, t.dropErr
 	}
 	d, err := t.app.openDrop(ctx, &t.cfg.Common)
 	if err == nil {
 		err = t.app.mediumHas(t.dossier)
 	}
 	if err != nil {
+		t.dropErr = err
 		return nil, err
 	}
 	t.drop = d
@@ -101,6 +103,7 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	if err := installBox(ctx, t.box); err != nil {
 		return err
 	}
+	trustErr := t.follow(ctx, !noFetch)
 	i := t.importer()
 	var fetchErr error
 	if !noFetch {
@@ -120,7 +123,7 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	for _, b := range r.Batches {
 		a.event("applied", t.stream, b.Position.Sequence, b.Elapsed, "kind", string(b.Kind), "rows", b.Rows, "locked", b.Locked.Seconds())
 	}
-	err = t.remember(ctx, r, err)
+	err = t.remember(ctx, r, errors.Join(err, trustErr))
 	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
 		if perr := t.print(r, filtered); err == nil {
 			err = perr

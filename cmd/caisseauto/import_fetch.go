@@ -76,6 +76,31 @@ func (t *till) fetchAhead(ctx context.Context, d drop.Drop, pos importer.Positio
 	return second, err
 }
 
+// follow walks the trust documents that the till does not know yet: those on
+// the drop, or, where that cannot be reached, in the inbox. The trust that it
+// has stays in force whatever comes of it.
+func (t *till) follow(ctx context.Context, network bool) error {
+	var src drop.Drop
+	var err error
+	if network {
+		src, err = t.remote(ctx)
+	}
+	if src == nil || err != nil {
+		if src, err = openLocal(t.cfg.Paths.Inbox, true); err != nil {
+			return err
+		}
+		defer src.Close()
+	}
+	trust, err := t.app.followTrust(ctx, &t.cfg.Common, src, t.dossier, false)
+	if trust != nil {
+		t.trust = trust
+	}
+	if errors.Is(err, drop.ErrUnavailable) {
+		return nil // fetching will say so
+	}
+	return err
+}
+
 func isArchive(base string) bool { return path.Ext(base) == ".zst" }
 
 // importer is the apply engine of the till's stream.

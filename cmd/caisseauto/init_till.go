@@ -199,15 +199,15 @@ func listed(names []string) string {
 
 // schema reads the newest signed description of the stream's tables.
 func (s *tillSetUp) schema(ctx context.Context) (*importer.Manifest, error) {
-	trust, err := trustOf(&s.cfg.Common)
-	if err != nil {
-		return nil, err
-	}
 	d, err := s.app.openDrop(ctx, &s.cfg.Common)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
+	trust, err := s.app.followTrust(ctx, &s.cfg.Common, d, s.dossier, false)
+	if trust == nil {
+		return nil, err
+	}
 	return streamSchema(ctx, d, streamDown(s.dossier), trust)
 }
 

@@ -107,6 +107,10 @@ func (a *app) provable(ctx context.Context, f *proveFlags) (dossier string, d dr
 	} else {
 		d, err = a.openDrop(ctx, common)
 	}
+	if err != nil {
+		return "", nil, nil, err
+	}
+	trust, err = followed(ctx, d, trust, dossier)
 	return dossier, d, trust, err
 }
 

@@ -44,26 +44,29 @@ func (w *worker) receipt(ctx context.Context, j job, stream string, r *collectRe
 
 // mayReceipt makes sure, before anything is integrated, that a till with our
 // allowed_signers would accept our receipts.
-func mayReceipt(signer keys.Signer, principal string, trust *keys.Trust) error {
+func mayReceipt(signer keys.Signer, principal, dossier string, trust *keys.Trust) error {
 	probe := []byte("caisseauto: may this key sign?\n")
 	sig, err := signer.Sign(probe, keys.NamespaceReceipt)
 	if err != nil {
 		return err
 	}
 	line := keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), "")
-	principals, err := trust.Verify(probe, sig, keys.NamespaceReceipt)
+	who, err := trust.Identify(probe, sig, keys.NamespaceReceipt)
 	if err != nil {
 		return fmt.Errorf("%w for receipts: %w; nothing was collected; its line in allowed_signers, here and on the tills, should be: %s", exporter.ErrKey, err, line)
 	}
-	if !slices.Contains(principals, principal) {
+	if err := trust.Current(who.Fingerprint, dossier); err != nil {
+		return fmt.Errorf("%w for receipts: %w; nothing was collected; name the key that follows it under [signing]", exporter.ErrKey, err)
+	}
+	if !slices.Contains(who.Principals, principal) {
 		return fmt.Errorf("%w: allowed_signers knows it as %v, and [signing] says %s; nothing was collected; the line there should be: %s",
-			exporter.ErrKey, principals, principal, line)
+			exporter.ErrKey, who.Principals, principal, line)
 	}
 	return nil
 }
 
 // What each side signs.
 var (
-	serverNamespaces = []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt}
+	serverNamespaces = []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt, keys.NamespaceTills}
 	tillNamespaces   = []string{keys.NamespaceTickets, keys.NamespaceHead}
 )

@@ -223,7 +223,7 @@ func (j *jail) mayNot(t *testing.T) {
 	commands := []string{
 		"ls /", "ls ACME", "ls ACME/up", "ls BETA", "ls BETA/down", "get BETA/down/HEAD.json", "ls BETA/up/001",
 		"ls ACME/up/002", "get ACME/up/002/HEAD.json", "put f ACME/up/002/HEAD.json", "rm ACME/up/002/HEAD.json",
-		"put f ACME/down/0000000099.tar.zst", "put f ACME/down/HEAD.json", "put f ACME/receipts/001.json", "put f ACME/trust/0000000001.trust.json",
+		"put f ACME/down/0000000099.tar.zst", "put f ACME/down/HEAD.json", "put f ACME/receipts/001.json", "put f ACME/trust/0000000001.json",
 		"put f ACME/packages/HEAD.json", "put f ACME/f", "put f ACME/up/f", "put f f", "put f BETA/up/001/f",
 		"rm ACME/down/HEAD.json", "rm ACME/receipts/001.json", "rename ACME/down/HEAD.json ACME/up/001/stolen", "rename ACME/up/001/HEAD.json ACME/down/HEAD.json",
 		"rename ACME/up/002/HEAD.json ACME/up/001/stolen", "rename ACME/up/001 ACME/up/003", "rename -l ACME/up/001/HEAD.json " + published,

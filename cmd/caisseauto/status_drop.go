@@ -17,6 +17,7 @@ import (
 	"caisseauto/internal/status"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
+	"caisseauto/keys/rotation"
 )
 
 // A view is what status shows of the dossiers.
@@ -145,9 +146,16 @@ func (a *app) codes(folder string) ([]string, error) {
 // add reads dossiers from the drop.
 func (v *view) add(ctx context.Context, d drop.Drop, trust *keys.Trust, history int, codes []string) error {
 	for _, code := range codes {
+		trust, distrust := followed(ctx, d, trust, code)
+		if distrust != nil && !errors.Is(distrust, rotation.ErrRefused) {
+			return distrust
+		}
 		s, err := status.Gather(ctx, statusFiles{dropFiles{d, code}}, code, trust, status.Options{Now: time.Now(), History: history})
 		if err != nil {
 			return fmt.Errorf("dossier %s: %w", code, err)
+		}
+		if distrust != nil {
+			s.Down.Alarms = append(s.Down.Alarms, distrust.Error())
 		}
 		v.dossiers = append(v.dossiers, dossierStatus{Dossier: s, Standing: []sqlite.Alarm{}})
 		v.alarms += s.Alarms()

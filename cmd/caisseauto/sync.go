@@ -89,7 +89,7 @@ func (a *app) openSync(ctx context.Context, f syncFlags) (*synchroniser, error) 
 	if err != nil {
 		return nil, err
 	}
-	trust, err := trustOf(&cfg.Common)
+	trust, err := trustIn(&cfg.Common, dossier)
 	if err != nil {
 		return nil, err
 	}
@@ -254,8 +254,19 @@ func (s *synchroniser) seal(ctx context.Context, o exporter.Options, r *syncResu
 }
 
 // receipt reads the server's receipt, and lets the outbox go of what it
-// covers.
+// covers. Who may sign one, the newest trust document says.
 func (s *synchroniser) receipt(ctx context.Context, d drop.Drop, r *syncResult) error {
+	trust, err := s.app.followTrust(ctx, &s.cfg.Common, d, s.dossier, false)
+	if trust != nil {
+		s.trust = trust
+	}
+	if err != nil && !errors.Is(err, drop.ErrUnavailable) { // else the next step says so
+		err = s.refused(ctx, stateReceipt, err)
+	}
+	return errors.Join(s.readReceipt(ctx, d, r), err)
+}
+
+func (s *synchroniser) readReceipt(ctx context.Context, d drop.Drop, r *syncResult) error {
 	name := receiptPath(s.dossier, s.cfg.Identity.Number)
 	doc, sig, err := drop.ReadPair(ctx, d, name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,11 +4,12 @@ package arrows
 // module's root; a name that ends in "/..." stands for a folder and all below
 // it. What is not listed is refused.
 var arrows = map[string][]string{
-	"cmd/...":                 {"exporter", "importer", "keys", "internal/..."},
+	"cmd/...":                 {"exporter", "importer", "keys/...", "internal/..."},
 	"exporter":                {"manifest", "internal/archive", "internal/change", "internal/durable"},
 	"importer":                {"manifest", "internal/archive", "internal/change", "internal/durable"},
 	"manifest":                {"keys"},
 	"keys":                    {},
+	"keys/rotation":           {"keys"},
 	"internal/archive":        {},
 	"internal/change":         {},
 	"internal/durable":        {},
@@ -23,7 +24,7 @@ var arrows = map[string][]string{
 	"internal/proof":          {"manifest"},
 	"internal/page":           {"internal/term"},
 	"internal/status":         {"manifest", "internal/page", "internal/term"},
-	"internal/verify":         {"manifest", "keys", "internal/archive", "internal/durable", "internal/page"},
+	"internal/verify":         {"manifest", "keys/...", "internal/archive", "internal/durable", "internal/page"},
 	"internal/drop":           {"internal/durable"},
 	"internal/drop/droptest":  {"internal/drop"},
 	"internal/drop/sftp":      {"internal/drop"},

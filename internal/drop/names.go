@@ -22,10 +22,10 @@ const (
 
 // The grammar of a drop, see SPEC.md:
 //
-//	path     = dossier "/" ( stream "/" file | "receipts/" number ".json" [ ".sig" ] | "trust/" version )
+//	path     = dossier "/" ( stream "/" file | "receipts/" number ".json" [ ".sig" ] | "trust/" document )
 //	stream   = "down" | "up/" number | "packages"
 //	file     = sequence ( ".tar.zst" | ".manifest.json" | ".manifest.json.sig" ) | "HEAD.json" [ ".sig" ]
-//	version  = sequence ".trust.json" [ ".sig" ]
+//	document = sequence ".json" [ ".root-" name ".sig" ] | "tills-" sequence ".json" [ ".sig" ] | "allowed_signers"
 //	sequence = 10 digits, not all zero
 //	dossier, number = [A-Za-z0-9_-]{1,32}
 const word = `[A-Za-z0-9_-]{1,32}`
@@ -34,11 +34,16 @@ var (
 	batchPattern   = regexp.MustCompile(`^[0-9]{10}\.(tar\.zst|manifest\.json|manifest\.json\.sig)$`)
 	headPattern    = regexp.MustCompile(`^HEAD\.json(\.sig)?$`)
 	receiptPattern = regexp.MustCompile(`^` + word + `\.json(\.sig)?$`)
-	trustPattern   = regexp.MustCompile(`^[0-9]{10}\.trust\.json(\.sig)?$`)
+	trustPattern   = regexp.MustCompile(`^[0-9]{10}\.json(\.root-[a-z0-9]{1,16}\.sig)?$`)
+	tillsPattern   = regexp.MustCompile(`^[0-9]{10}\.json(\.sig)?$`) // behind "tills-"
 	streamPattern  = regexp.MustCompile(`^` + word + `/(down|up/` + word + `|packages)$`)
 	wordPattern    = regexp.MustCompile(`^` + word + `$`)
 	otherPattern   = regexp.MustCompile(`^` + word + `/(receipts|trust)$`)
 )
+
+// TrustedName is the file in trust/ that says in ssh-keygen's words what the
+// signed documents beside it say.
+const TrustedName = "allowed_signers"
 
 // noSequence is the number no batch has: streams start at 1.
 const noSequence = "0000000000"
@@ -72,18 +77,22 @@ func ValidPath(name string) bool {
 	if path.Base(dir) == "receipts" {
 		return receiptPattern.MatchString(base)
 	}
-	return numbered(trustPattern, base)
+	if list, ok := strings.CutPrefix(base, "tills-"); ok {
+		return numbered(tillsPattern, list)
+	}
+	return base == TrustedName || numbered(trustPattern, base)
 }
 
 // Replaceable reports whether name is the path of a file that its writer
 // writes again under the same name: a head or a receipt, or the signature of
-// one. Every other file is immutable.
+// one, or the list of keys among the trust documents. Every other file is
+// immutable.
 func Replaceable(name string) bool {
 	if !ValidPath(name) {
 		return false
 	}
 	dir, base := path.Split(name)
-	return path.Base(dir) == "receipts" || headPattern.MatchString(base)
+	return path.Base(dir) == "receipts" || headPattern.MatchString(base) || base == TrustedName
 }
 
 // Sequence returns the number of the batch that the file base belongs to, and
@@ -107,20 +116,20 @@ func CheckPut(name string) error {
 		return err
 	}
 	if Replaceable(name) {
-		return fmt.Errorf("%s: heads and receipts are replaced, not put: %w", name, fs.ErrInvalid)
+		return fmt.Errorf("%s: heads, receipts and lists of keys are replaced, not put: %w", name, fs.ErrInvalid)
 	}
 	return nil
 }
 
-// CheckReplace returns an error unless name is the path of a head or receipt
-// and data has a size that readers accept, for [Drop.Replace]. It wraps
+// CheckReplace returns an error unless name is the path of a head, receipt or
+// list of keys and data has a size that readers accept, for [Drop.Replace]. It wraps
 // fs.ErrInvalid or ErrTooLarge.
 func CheckReplace(name string, data []byte) error {
 	if err := CheckPath(name); err != nil {
 		return err
 	}
 	if !Replaceable(name) {
-		return fmt.Errorf("%s is never replaced, only heads and receipts are: %w", name, fs.ErrInvalid)
+		return fmt.Errorf("%s is never replaced, only heads, receipts and lists of keys are: %w", name, fs.ErrInvalid)
 	}
 	if most := maxSize(name); int64(len(data)) > most {
 		return fmt.Errorf("%s: %d bytes, readers accept %d: %w", name, len(data), most, ErrTooLarge)

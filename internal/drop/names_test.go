@@ -26,20 +26,20 @@ var names = []struct {
 	{"ACME/receipts/017.json.sig", true, true},
 	{"ACME/receipts/0000000001.json", true, true}, // a till may have that number
 	{"ACME/receipts/HEAD.json", true, true},       // and that one
-	{"ACME/trust/0000000001.trust.json", true, false},
-	{"ACME/trust/0000000001.trust.json.sig", true, false},
+	{"ACME/trust/0000000001.json", true, false},
+	{"ACME/trust/0000000001.json.root-1.sig", true, false},
 	{strings.Repeat("A", 32) + "/down/HEAD.json", true, true},
 
 	{"", false, false},
 	{"ACME/down/0000000000.tar.zst", false, false},
-	{"ACME/trust/0000000000.trust.json", false, false},
+	{"ACME/trust/0000000000.json", false, false},
 	{"ACME/down/000000001.tar.zst", false, false},
 	{"ACME/down/00000000001.tar.zst", false, false},
 	{"ACME/down/0000000001.tar.zst\n", false, false},
 	{"ACME/down/0000000001.tar.zst.part", false, false},
 	{"ACME/down/0000000001.tarXzst", false, false},
 	{"ACME/down/017.json", false, false},
-	{"ACME/down/0000000001.trust.json", false, false},
+	{"ACME/down/0000000001.json", false, false},
 	{"ACME/down/head.json", false, false},
 	{"ACME/receipts/0000000001.tar.zst", false, false},
 	{"ACME/receipts/.json", false, false},
@@ -98,7 +98,7 @@ func TestCheckReplaceLimits(t *testing.T) {
 func TestSequence(t *testing.T) {
 	for base, want := range map[string]int64{
 		"0000000001.tar.zst": 1, "0000000042.manifest.json": 42, "9999999999.manifest.json.sig": 9999999999,
-		"HEAD.json": 0, "0000000000.tar.zst": 0, "x": 0, "": 0, "0000000001.trust.json": 0,
+		"HEAD.json": 0, "0000000000.tar.zst": 0, "x": 0, "": 0, "0000000001.json": 0,
 	} {
 		if n, ok := drop.Sequence(base); n != want || ok != (want > 0) {
 			t.Errorf("Sequence(%q) = %d, %v", base, n, ok)

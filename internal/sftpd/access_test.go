@@ -15,7 +15,7 @@ import (
 func furnish(t *testing.T, s *site) {
 	for _, name := range []string{
 		"ACME/down/0000000001.tar.zst", "ACME/down/HEAD.json", "ACME/down/0000000003.tar.zst.part", "ACME/down/notes.txt",
-		"ACME/packages/0000000001.tar.zst", "ACME/trust/0000000001.trust.json",
+		"ACME/packages/0000000001.tar.zst", "ACME/trust/0000000001.json",
 		"ACME/receipts/017.json", "ACME/receipts/017.json.sig", "ACME/receipts/018.json",
 		"ACME/up/017/0000000001.tar.zst", "ACME/up/017/HEAD.json", "ACME/up/017/0000000005.tar.zst.part",
 		"ACME/up/018/0000000001.tar.zst", "ACME/secret/x", "ACME/readme",
@@ -80,13 +80,13 @@ func TestAccess(t *testing.T) {
 		const till = "till017"
 		add(till, folder, "/", "/ACME", "/ACME/down", "/ACME/packages", "/ACME/trust", "/ACME/receipts", "/ACME/up", "/ACME/up/017", "/ACME/../ACME/down", "ACME/down")
 		add(till, file, "/ACME/down/0000000001.tar.zst", "/ACME/down/HEAD.json", "/ACME/packages/0000000001.tar.zst",
-			"/ACME/trust/0000000001.trust.json", "/ACME/receipts/017.json", "/ACME/receipts/017.json.sig")
+			"/ACME/trust/0000000001.json", "/ACME/receipts/017.json", "/ACME/receipts/017.json.sig")
 		add(till, own, "/ACME/up/017/0000000001.tar.zst") // and remove, trunc: see below
 		add(till, nil, "/ACME/down/0000000003.tar.zst.part", "/ACME/down/notes.txt", "/ACME/receipts/018.json", "/ACME/up/018",
 			"/ACME/up/018/0000000001.tar.zst", "/ACME/secret", "/ACME/secret/x", "/ACME/readme", "/OTHER", "/OTHER/down",
 			"/OTHER/down/0000000001.tar.zst", "/OTHER/up/017/0000000001.tar.zst", "/top.txt", "/etc/passwd", "/../../../etc/passwd",
 			"/ACME/down/../../OTHER/down/0000000001.tar.zst", "../OTHER/down", "/acme/down", "/ACME/up/017x", "/ACME/up/017/x/0000000001.tar.zst",
-			"/ACME/down/0000000002.tar.zst", "/ACME/receipts/019.json", "/ACME/trust/0000000002.trust.json")
+			"/ACME/down/0000000002.tar.zst", "/ACME/receipts/019.json", "/ACME/trust/0000000002.json")
 	}
 	add("server", folder, "/", "/ACME", "/ACME/down", "/ACME/up", "/ACME/up/017", "/ACME/up/018")
 	add("server", file, "/ACME/up/017/0000000001.tar.zst", "/ACME/up/017/HEAD.json", "/ACME/up/018/0000000001.tar.zst")
@@ -172,7 +172,7 @@ func TestLinksOnDisk(t *testing.T) {
 	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.place(t, "ACME/trust/0000000001.trust.json", "x")
+	s.place(t, "ACME/trust/0000000001.json", "x")
 	for name, target := range map[string]string{
 		"ACME/down/0000000011.tar.zst":        outside,
 		"ACME/down/0000000012.tar.zst":        "../../../../../../../../" + outside,

@@ -61,3 +61,11 @@ func (c *Collector) ReceiptDone(ctx context.Context, stream string, issue int64)
 		return c.t.conn.Run("UPDATE caisseauto_collected SET shipped=max(shipped, ?2) WHERE stream=?1", stream, issue)
 	})
 }
+
+// RenewReceipts makes the receipts of a dossier's tills due once more: with a
+// new number, because they are to be signed by another key.
+func (c *Collector) RenewReceipts(ctx context.Context, dossier string) error {
+	return c.write(ctx, func() error {
+		return c.t.conn.Run("UPDATE caisseauto_collected SET issue=issue+1 WHERE dossier=?1", dossier)
+	})
+}

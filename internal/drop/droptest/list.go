@@ -27,7 +27,7 @@ var hostile = []string{
 	"０000000001.tar.zst", "\xff\xfe.tar.zst", "0000000001.manifest.json\xff", "e\u0301", "\u00e9",
 	"0000000000.tar.zst", "0000000000.manifest.json", "000000001.tar.zst", "00000000001.tar.zst", "-000000001.tar.zst",
 	"+000000001.tar.zst", "0x00000001.tar.zst", "0000000001.tar", "0000000001.zst", "0000000001.manifest.json.sig.sig",
-	"0000000001.manifest", "0000000001.trust.json", "017.json", "HEAD.json.sig.sig", "HEAD", strings.Repeat("0", 255),
+	"0000000001.manifest", "0000000001.json", "017.json", "HEAD.json.sig.sig", "HEAD", strings.Repeat("0", 255),
 	strings.Repeat("x", 255),
 }
 
