@@ -36,7 +36,8 @@ const AutoLimit = 16 << 20
 
 // Options say how to verify.
 type Options struct {
-	// Trust says whose signatures count. It is asked for each dossier.
+	// Trust says whose signatures count, before the trust documents that lie
+	// under the paths. It is asked for each dossier.
 	Trust func(dossier string) *manifest.Trust
 	// Trusted are the files that Trust came from, for the report.
 	Trusted []Source
@@ -70,6 +71,7 @@ func Verify(ctx context.Context, paths []string, o Options) (*Report, error) {
 	if o.Progress != nil {
 		v.progress = o.Progress(v.total)
 	}
+	v.believe(all)
 	if err := v.run(all); err != nil {
 		return nil, err
 	}
@@ -93,6 +95,7 @@ type verifier struct {
 	ctx      context.Context
 	o        Options
 	report   *Report
+	trust    map[string]*manifest.Trust // by the dossier's folder and code
 	contents bool
 	total    int64 // bytes of archives to read
 	progress io.Writer
@@ -236,8 +239,7 @@ func (v *verifier) give(ctx context.Context, p place, jobs chan<- *job, steps ch
 func (v *verifier) begin(p place) (*tally, *listing, *manifest.Trust) {
 	s := &Stream{Stream: p.stream, Folder: p.folder, Signers: []Signing{}, Notes: []string{}, Verdicts: map[Check]Verdict{}, seen: map[Check]bool{}}
 	t := &tally{report: v.report, stream: s, place: p, next: 1, keep: p.only == 0}
-	dossier, _, _ := strings.Cut(p.stream, "/")
-	trust := v.o.Trust(dossier)
+	trust := v.trustOf(p)
 	l, err := t.open()
 	if err != nil {
 		t.first = append(t.first, Fault{File: p.stream, Check: Completeness, Text: fmt.Sprintf("cannot be read: %v", cause(err))})

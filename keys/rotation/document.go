@@ -156,6 +156,16 @@ func (l *TillList) Encode() ([]byte, error) {
 	return doc, err
 }
 
+// ParseTills reads a list of tills and verifies nothing. A reader takes one
+// over with [Enrol].
+func ParseTills(name string, doc []byte) (*TillList, error) {
+	l, r := parseTills(doc)
+	if r != nil {
+		return nil, r.in(name)
+	}
+	return l, nil
+}
+
 func parseTills(doc []byte) (*TillList, *Refusal) {
 	if len(doc) > MaxDocument {
 		return nil, refuse("T1", "%d bytes, more than the %d that a reader takes", len(doc), MaxDocument)
