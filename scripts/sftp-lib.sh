@@ -135,6 +135,18 @@ give_up() {
 ten='[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'
 batch="$ten\\\\.(tar\\\\.zst|manifest\\\\.json|manifest\\\\.json\\\\.sig)"
 
+# The names of a dossier's trust documents: "SIZE NAME" of those in $1 that are
+# not in $2, signatures before what they sign. A name that is in both with
+# another size goes to $3: a document is published once.
+trust="($ten\\\\.json(\\\\.root-[a-z0-9]+\\\\.sig)?|tills-$ten\\\\.json(\\\\.sig)?)"
+lacking() {
+	: >"$3"
+	awk -v no="$3" -v have="$2" '
+		FILENAME == have { size[$2] = $1; next }
+		!($2 in size) { print ($2 ~ /sig$/ ? 0 : 1), $0; next }
+		size[$2] != $1 { print $2 " has " $1 " bytes on one side and " size[$2] " on the other" >no }' "$2" "$1" | sort -k 1,1 -k 3 | cut -d ' ' -f 2-
+}
+
 # remote FOLDER PATTERN: "SIZE NAME" of the regular files in a listing of
 # "ls -ln" in $tmp/out. A name cannot hold a slash, so that one with a line
 # break in it cannot pass for a line of its own.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/keys"
 	"caisseauto/manifest"
 )
 
@@ -290,5 +291,58 @@ func TestShopScriptsEmbedded(t *testing.T) {
 	}
 	if d := cmp.Diff(c.files(c.path("server/outbox/ACME/down")), c.files(c.far+"/ACME/down")); d != "" {
 		t.Errorf("down (-outbox +drop):\n%s", d)
+	}
+}
+
+// TestShopScriptsTrust: trust documents go by sftp alone as well; a till walks
+// what lies in its inbox, and puts out what it cannot believe.
+func TestShopScriptsTrust(t *testing.T) {
+	c := newCarried(t)
+	check(c.shop, os.Mkdir(c.path("safe"), 0o755))
+	root := func(n string) string { return "root-" + n + "@acme=" + c.path("safe/root-"+n+".pub") }
+	for _, n := range []string{"1", "2"} {
+		_, err := keys.Generate(c.path("safe/root-"+n), "root-"+n)
+		check(c.shop, err)
+	}
+	publish := func(version string, roots ...string) {
+		c.t.Helper()
+		c.sign(version, roots...)
+		c.trust("publish", "--no-ship", c.path("safe/000000000"+version+".json"))
+	}
+	c.trust("new", "--root", root("1"), "--threshold", "1", "--to", c.path("safe"))
+	publish("1", "1")
+	for _, n := range shopTills {
+		c.write(c.path("till-"+n+"/allowed_signers"), c.read(c.path("server/allowed_signers")))
+	}
+	c.trust("rotate", "--root", root("2"), "--threshold", "2", "--to", c.path("safe"))
+	publish("2", "1", "2")
+	c.sql("server/erp.db", "UPDATE client SET nom='Müller' WHERE dossier='ACME' AND code='C1'")
+	c.round()
+	for _, n := range shopTills {
+		if out := c.must(n, "trust", "show"); !strings.Contains(out, "ACME: version 2, ") {
+			t.Errorf("till %s stands elsewhere:\n%s", n, out)
+		}
+	}
+	if d := cmp.Diff(c.files(c.path("server/outbox/ACME/trust")), c.files(c.far+"/ACME/trust")); d != "" {
+		t.Errorf("trust (-outbox +drop):\n%s", d)
+	}
+	c.script(0, "push", "server")
+
+	// A document that nobody believes is told, and the right one, of another
+	// size, takes its place.
+	c.write(c.far+"/ACME/trust/0000000003.json", []byte("{}\n"))
+	c.script(0, "pull", "001")
+	code, _, errs := c.on("001", "import", "--no-fetch")
+	if code != exitRefused || !strings.Contains(errs, "ACME/trust/0000000003.json: refused (rule T8)") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	check(c.shop, os.Remove(c.far+"/ACME/trust/0000000003.json"))
+	c.trust("rotate", "--threshold", "1", "--to", c.path("safe"))
+	publish("3", "1", "2")
+	c.script(0, "push", "server")
+	c.script(0, "pull", "001")
+	c.round()
+	if out := c.must("001", "trust", "show"); !strings.Contains(out, "ACME: version 3, ") {
+		t.Errorf("till 001 stands elsewhere:\n%s", out)
 	}
 }

@@ -155,14 +155,14 @@ func TestWriter(t *testing.T) {
 	c := s.login(t, "server")
 	for name, ok := range map[string]bool{
 		"/ACME/down/0000000001.tar.zst": true, "/ACME/down/HEAD.json": true, "/ACME/packages/0000000001.manifest.json": true,
-		"/ACME/trust/0000000001.json": true, "/ACME/receipts/017.json": true, "/ACME/receipts/017.json.sig": true,
+		"/ACME/trust/0000000001.json": true, "/ACME/trust/tills-0000000001.json": true, "/ACME/trust/allowed_signers": true, "/ACME/receipts/017.json": true, "/ACME/receipts/017.json.sig": true,
 		"/ACME/up/017/0000000001.tar.zst": false, "/ACME/down/x": false, "/ACME/x": false, "/ACME/down/017.json": false, "/OTHER/down/HEAD.json": false,
 	} {
 		if err := write(c, name, "one", trunc); (err == nil) != ok {
 			t.Errorf("%s: %v, want success: %v", name, err, ok)
 		}
 	}
-	replaceable := map[string]bool{"/ACME/down/HEAD.json": true, "/ACME/receipts/017.json": true, "/ACME/down/0000000001.tar.zst": false, "/ACME/trust/0000000001.json": false}
+	replaceable := map[string]bool{"/ACME/down/HEAD.json": true, "/ACME/receipts/017.json": true, "/ACME/down/0000000001.tar.zst": false, "/ACME/trust/0000000001.json": false, "/ACME/trust/allowed_signers": true}
 	for name, ok := range replaceable {
 		if err := write(c, name, "two", trunc); (err == nil) != ok {
 			t.Errorf("%s a second time: %v, want success: %v", name, err, ok)
