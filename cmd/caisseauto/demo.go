@@ -136,6 +136,7 @@ func (d *demo) folder() error {
 // play is the story.
 func (d *demo) play(ctx context.Context) error {
 	d.say("server     one database with two companies; only %s is exchanged, %s must never leave", demoDossier, retail.Other().Dossier)
+	d.say("trust      version 1 says who the server is, 2 of 3 roots signed it; the server signs the list of tills")
 	d.say("drop       SFTP on 127.0.0.1:%d; each till sees its own company's folder and nothing else", d.port)
 	if err := d.round(ctx); err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"caisseauto/internal/retail"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
+	"caisseauto/keys/rotation"
 )
 
 // setUp makes databases, keys and configurations, as init does.
@@ -42,6 +42,9 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err := d.quiet(ctx, "init", "server", "--config", d.server("server.toml")); err != nil {
 		return err
 	}
+	if err := d.ceremony(ctx); err != nil {
+		return err
+	}
 	if d.late != "" {
 		d.tills = d.tills[:len(d.tills)-1]
 	}
@@ -50,7 +53,36 @@ func (d *demo) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.believe(d.tills...)
+	return d.believe(ctx, d.tills...)
+}
+
+// ceremony makes three roots, two of whom sign whom the tills may trust. Here
+// they lie in a folder; in life each is kept off line, by another person.
+func (d *demo) ceremony(ctx context.Context) error {
+	roots := filepath.Join(d.dir, "roots")
+	if err := os.MkdirAll(roots, 0o700); err != nil {
+		return err
+	}
+	draft := filepath.Join(roots, rotation.Name(1))
+	args := []string{"trust", "new", "--config", d.server("server.toml"), "--threshold", "2", "--to", roots}
+	for _, n := range []string{"root-1", "root-2", "root-3"} {
+		key := filepath.Join(roots, n)
+		if _, err := keys.Generate(key, n+"@demo"); err != nil {
+			return err
+		}
+		args = append(args, "--root", n+"@demo="+key+".pub")
+	}
+	for _, step := range [][]string{
+		args,
+		{"trust", "sign", draft, "--key", filepath.Join(roots, "root-1"), "--yes"},
+		{"trust", "sign", draft, "--key", filepath.Join(roots, "root-3"), "--yes"},
+		{"trust", "publish", "--config", d.server("server.toml"), draft},
+	} {
+		if err := d.quiet(ctx, step...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addLate adds the last till when the others are at work: an empty disk, the
@@ -66,7 +98,7 @@ func (d *demo) addLate(ctx context.Context) error {
 	if err := d.joinTill(ctx, d.late, "--create-schema"); err != nil {
 		return err
 	}
-	if err := d.believe(d.late); err != nil {
+	if err := d.believe(ctx, d.late); err != nil {
 		return err
 	}
 	d.say("till %s   is added: no database, no table; its tables are made by the signed manifests", d.late)
@@ -77,22 +109,15 @@ func (d *demo) addLate(ctx context.Context) error {
 	return nil
 }
 
-// believe adds tills' keys to the server's allowed_signers.
-func (d *demo) believe(tills ...string) error {
-	f, err := os.OpenFile(d.server("allowed_signers"), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
+// believe adds tills' keys to the list of tills that the server signs.
+func (d *demo) believe(ctx context.Context, tills ...string) error {
 	for _, number := range tills {
-		signer, err := keys.Load(d.till(number, "keys/till"), nil)
-		if err == nil {
-			_, err = fmt.Fprintln(f, keys.AllowedLine([]string{"till-" + number + "@acme"}, tillNamespaces, signer.Public(), "till "+number))
-		}
+		err := d.quiet(ctx, "trust", "add-till", number, "--config", d.server("server.toml"), "--key", d.till(number, "keys/till.pub"))
 		if err != nil {
-			return errors.Join(err, f.Close())
+			return err
 		}
 	}
-	return f.Close()
+	return nil
 }
 
 // fillServer makes the ERP's database, of two companies.

@@ -98,7 +98,7 @@ func (a *app) doctor(ctx context.Context, tryDrop bool) error {
 	}
 	p.ok("configuration %s", p.common.File)
 	for _, look := range []func(context.Context, *patient){
-		lookKeys, lookOwnKey, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookDrift, lookDrop,
+		lookKeys, lookOwnKey, lookTrust, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookDrift, lookDrop,
 	} {
 		look(ctx, p)
 	}

@@ -174,6 +174,9 @@ func lookDrop(ctx context.Context, p *patient) {
 	switch {
 	case err == nil:
 		p.ok("drop %s is there", url)
+		for _, code := range p.codes(ctx) {
+			p.lookTrustOnDrop(ctx, d, code)
+		}
 	case errors.Is(err, drop.ErrDenied), errors.Is(err, keys.ErrPermission):
 		p.wrong("let the drop accept the public key beside "+p.common.Drop.Key+", and compare host_key; tries that are refused may get the address shut out", "drop: %v", err)
 	default:

@@ -39,7 +39,7 @@ Without trust documents allowed_signers is kept by hand on every machine.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.trustNewCommand(), a.trustRotateCommand(), a.trustLimitCommand(false), a.trustLimitCommand(true),
-		a.trustSignCommand(), a.trustPublishCommand(), a.trustAddTillCommand(), a.trustShowCommand())
+		a.trustSignCommand(), a.trustPublishCommand(), a.trustAddTillCommand(), a.trustAcceptCommand(), a.trustShowCommand())
 	return c
 }
 

@@ -110,7 +110,13 @@ func (a *app) showLines(t *keys.Trust) error {
 		add(dossier, b.Keys, b.Retired, b.Revoked)
 		add(dossier, b.Tills, b.TillsRetired, b.TillsRevoked)
 	}
-	add("by hand", t.ByHand(), nil, nil)
+	for _, l := range t.ByHand() {
+		counts := "yes"
+		if len(t.Dossiers()) > 0 && !strings.HasPrefix(l.Principal, "till-") {
+			counts = "only in dossiers without trust documents"
+		}
+		rows = append(rows, row{"by hand", l.Principal, ssh.FingerprintSHA256(l.Key), counts, l.Namespaces})
+	}
 	if a.json {
 		return term.JSON(a.stdout, rows)
 	}
