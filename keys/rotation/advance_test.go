@@ -47,68 +47,67 @@ func TestRotationWalk(t *testing.T) {
 	}
 }
 
-// TestRotationRefuses has a case for each way in which a document can be
-// something else than the next one. Each is signed by enough roots, unless
-// that is the point.
+// refusals has a case for each way in which a document can be something else
+// than the one after version 1. Each is signed by enough roots, unless that is
+// the point.
+var refusals = []struct {
+	name, rule string
+	change     func(*world, *Document)
+	signers    string
+}{
+	{"old roots only", "T9", func(w *world, d *Document) { d.Roots = []Root{w.root("7"), w.root("8"), w.root("9")} }, "root-1 root-2 root-3"},
+	{"new roots only", "T8", func(w *world, d *Document) { d.Roots = []Root{w.root("7"), w.root("8"), w.root("9")} }, "root-7 root-8 root-9"},
+	{"one root twice", "T8", nil, "root-1 root-1"},
+	{"one root too few", "T8", nil, "root-2"},
+	{"nobody", "T8", nil, ""},
+	{"server signs", "T8", nil, "server root-1"},
+	{"stranger signs", "T8", nil, "stranger root-1"},
+	{"higher threshold not reached", "T9", func(_ *world, d *Document) { d.Threshold = 3 }, "root-1 root-2"},
+	{"threshold 0", "T3", func(_ *world, d *Document) { d.Threshold = 0 }, "root-1 root-2"},
+	{"threshold above the roots", "T3", func(_ *world, d *Document) { d.Threshold = 4 }, "root-1 root-2 root-3"},
+	{"no roots", "T3", func(_ *world, d *Document) { d.Roots = nil }, "root-1 root-2"},
+	{"one key under two names", "T3", func(w *world, d *Document) { d.Roots[2].Key = d.Roots[0].Key }, "root-1 root-2"},
+	{"one name twice", "T3", func(w *world, d *Document) { d.Roots[2].Principal = "root-1@other" }, "root-1 root-2"},
+	{"a server among the roots", "T3", func(w *world, d *Document) { d.Roots[2].Principal = "server@acme" }, "root-1 root-2"},
+	{"known root with another key", "T10", func(w *world, d *Document) { d.Roots[0].Key = w.text("stranger") }, "root-2 root-3"},
+	{"version skipped", "T6", func(_ *world, d *Document) { d.Version = 3 }, "root-1 root-2"},
+	{"same version again", "T6", func(_ *world, d *Document) { d.Version, d.Previous = 1, NoPrevious() }, "root-1 root-2"},
+	{"far version", "T6", func(_ *world, d *Document) { d.Version = keys.MaxNumber }, "root-1 root-2"},
+	{"version too high", "T2", func(_ *world, d *Document) { d.Version = keys.MaxNumber + 1 }, "root-1 root-2"},
+	{"follows another document", "T7", func(_ *world, d *Document) { d.Previous = strings.Repeat("a", 64) }, "root-1 root-2"},
+	{"no previous", "T2", func(_ *world, d *Document) { d.Previous = NoPrevious() }, "root-1 root-2"},
+	{"another dossier", "T6", func(w *world, d *Document) { d.Dossier = "BETA" }, "root-1 root-2"},
+	{"another format", "T2", func(_ *world, d *Document) { d.Format = "caisseauto/head/1" }, "root-1 root-2"},
+	{"time with parts of seconds", "T2", func(_ *world, d *Document) { d.Created = day.Add(1) }, "root-1 root-2"},
+	{"a till among the keys", "T4", func(w *world, d *Document) { d.Keys = append(d.Keys, w.till("017", "till")) }, "root-1 root-2"},
+	{"a root's key for the server", "T4", func(w *world, d *Document) { d.Keys[0].Key = d.Roots[0].Key }, "root-1 root-2"},
+	{"a key twice", "T4", func(w *world, d *Document) { d.Keys = append(d.Keys, d.Keys[0]) }, "root-1 root-2"},
+	{"server signs packages", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = []string{keys.NamespacePackage} }, "root-1 root-2"},
+	{"server signs trust", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = []string{keys.NamespaceTrust} }, "root-1 root-2"},
+	{"server signs nothing", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = nil }, "root-1 root-2"},
+	{"key with a comment", "T4", func(_ *world, d *Document) { d.Keys[0].Key += " x" }, "root-1 root-2"},
+	{"limit of an unknown key", "T5", func(w *world, d *Document) {
+		d.Retired = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("stranger"), Stream: "ACME/down", Sequence: 1}}
+	}, "root-1 root-2"},
+	{"limit in another dossier", "T5", func(w *world, d *Document) {
+		d.Retired = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "BETA/down", Sequence: 1}}
+	}, "root-1 root-2"},
+	{"limit in another stream", "T5", func(w *world, d *Document) {
+		d.Revoked = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "ACME/packages", Sequence: 1}}
+	}, "root-1 root-2"},
+	{"retired and revoked", "T5", func(w *world, d *Document) {
+		l := keys.Limit{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "ACME/down", Sequence: 1}
+		d.Retired, d.Revoked = []keys.Limit{l}, []keys.Limit{l}
+	}, "root-1 root-2"},
+}
+
+// TestRotationRefuses: none of them is taken over.
 func TestRotationRefuses(t *testing.T) {
-	for _, c := range []struct {
-		name, rule string
-		change     func(*world, *Document)
-		signers    string
-	}{
-		{"old roots only", "T9", func(w *world, d *Document) { d.Roots = []Root{w.root("7"), w.root("8"), w.root("9")} }, "root-1 root-2 root-3"},
-		{"new roots only", "T8", func(w *world, d *Document) { d.Roots = []Root{w.root("7"), w.root("8"), w.root("9")} }, "root-7 root-8 root-9"},
-		{"one root twice", "T8", nil, "root-1 root-1"},
-		{"one root too few", "T8", nil, "root-2"},
-		{"nobody", "T8", nil, ""},
-		{"server signs", "T8", nil, "server root-1"},
-		{"stranger signs", "T8", nil, "stranger root-1"},
-		{"higher threshold not reached", "T9", func(_ *world, d *Document) { d.Threshold = 3 }, "root-1 root-2"},
-		{"threshold 0", "T3", func(_ *world, d *Document) { d.Threshold = 0 }, "root-1 root-2"},
-		{"threshold above the roots", "T3", func(_ *world, d *Document) { d.Threshold = 4 }, "root-1 root-2 root-3"},
-		{"no roots", "T3", func(_ *world, d *Document) { d.Roots = nil }, "root-1 root-2"},
-		{"one key under two names", "T3", func(w *world, d *Document) { d.Roots[2].Key = d.Roots[0].Key }, "root-1 root-2"},
-		{"one name twice", "T3", func(w *world, d *Document) { d.Roots[2].Principal = "root-1@other" }, "root-1 root-2"},
-		{"a server among the roots", "T3", func(w *world, d *Document) { d.Roots[2].Principal = "server@acme" }, "root-1 root-2"},
-		{"known root with another key", "T10", func(w *world, d *Document) { d.Roots[0].Key = w.text("stranger") }, "root-2 root-3"},
-		{"version skipped", "T6", func(_ *world, d *Document) { d.Version = 3 }, "root-1 root-2"},
-		{"same version again", "T6", func(_ *world, d *Document) { d.Version, d.Previous = 1, NoPrevious() }, "root-1 root-2"},
-		{"far version", "T6", func(_ *world, d *Document) { d.Version = keys.MaxNumber }, "root-1 root-2"},
-		{"version too high", "T2", func(_ *world, d *Document) { d.Version = keys.MaxNumber + 1 }, "root-1 root-2"},
-		{"follows another document", "T7", func(_ *world, d *Document) { d.Previous = strings.Repeat("a", 64) }, "root-1 root-2"},
-		{"no previous", "T2", func(_ *world, d *Document) { d.Previous = NoPrevious() }, "root-1 root-2"},
-		{"another dossier", "T6", func(w *world, d *Document) { d.Dossier = "BETA" }, "root-1 root-2"},
-		{"another format", "T2", func(_ *world, d *Document) { d.Format = "caisseauto/head/1" }, "root-1 root-2"},
-		{"time with parts of seconds", "T2", func(_ *world, d *Document) { d.Created = day.Add(1) }, "root-1 root-2"},
-		{"a till among the keys", "T4", func(w *world, d *Document) { d.Keys = append(d.Keys, w.till("017", "till")) }, "root-1 root-2"},
-		{"a root's key for the server", "T4", func(w *world, d *Document) { d.Keys[0].Key = d.Roots[0].Key }, "root-1 root-2"},
-		{"a key twice", "T4", func(w *world, d *Document) { d.Keys = append(d.Keys, d.Keys[0]) }, "root-1 root-2"},
-		{"server signs packages", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = []string{keys.NamespacePackage} }, "root-1 root-2"},
-		{"server signs trust", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = []string{keys.NamespaceTrust} }, "root-1 root-2"},
-		{"server signs nothing", "T4", func(_ *world, d *Document) { d.Keys[0].Namespaces = nil }, "root-1 root-2"},
-		{"key with a comment", "T4", func(_ *world, d *Document) { d.Keys[0].Key += " x" }, "root-1 root-2"},
-		{"limit of an unknown key", "T5", func(w *world, d *Document) {
-			d.Retired = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("stranger"), Stream: "ACME/down", Sequence: 1}}
-		}, "root-1 root-2"},
-		{"limit in another dossier", "T5", func(w *world, d *Document) {
-			d.Retired = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "BETA/down", Sequence: 1}}
-		}, "root-1 root-2"},
-		{"limit in another stream", "T5", func(w *world, d *Document) {
-			d.Revoked = []keys.Limit{{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "ACME/packages", Sequence: 1}}
-		}, "root-1 root-2"},
-		{"retired and revoked", "T5", func(w *world, d *Document) {
-			l := keys.Limit{Principal: "server@acme", Key: w.fingerprint("server"), Stream: "ACME/down", Sequence: 1}
-			d.Retired, d.Revoked = []keys.Limit{l}, []keys.Limit{l}
-		}, "root-1 root-2"},
-	} {
+	for _, c := range refusals {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			one := w.begun()
-			d := w.after(one.Block("ACME"))
-			if c.change != nil {
-				c.change(w, d)
-			}
-			doc := w.raw(d.filled())
+			doc := w.raw(w.changed(one, c.change).filled())
 			next, _, err := Advance(one, "ACME", doc, w.signed(doc, strings.Fields(c.signers)...))
 			w.wantRule(err, c.rule)
 			if next != nil {

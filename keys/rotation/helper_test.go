@@ -1,12 +1,15 @@
 package rotation
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"caisseauto/keys"
 )
@@ -23,17 +26,19 @@ func newWorld(t testing.TB) *world {
 	return &world{t: t, keys: map[string]keys.Signer{}, files: memory{}}
 }
 
-// key returns the key of that name, and makes it when it is asked for first.
+// key returns the key of that name, whose seed is the SHA-256 of it: the vectors
+// are the same at every run, and anybody can make them again.
 func (w *world) key(name string) keys.Signer {
 	w.t.Helper()
 	if s := w.keys[name]; s != nil {
 		return s
 	}
-	path := filepath.Join(w.t.TempDir(), "key")
-	if _, err := keys.Generate(path, name); err != nil {
+	seed := sha256.Sum256([]byte(name))
+	private, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed[:]))
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := keys.Load(path, nil)
+	s, err := keys.NewSigner(private)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -69,6 +74,15 @@ func (w *world) first() *Document {
 func (w *world) after(b *keys.Block) *Document {
 	d := Draft(b)
 	d.Created = day
+	return d
+}
+
+// changed is the document after the trust's, with a change.
+func (w *world) changed(t *keys.Trust, change func(*world, *Document)) *Document {
+	d := w.after(t.Block("ACME"))
+	if change != nil {
+		change(w, d)
+	}
 	return d
 }
 
