@@ -317,19 +317,17 @@ func (p *publication) renewReceipts(next, before *keys.Trust) error {
 // relist signs the list of tills anew where the newest one is not signed by our
 // key: the first time, and when the server has another key.
 func (p *publication) relist(t *keys.Trust, first bool) (*keys.Trust, error) {
-	b := t.Block(p.dossier)
-	l := rotation.DraftTills(b, p.cfg.Signing.Principal)
-	if first {
+	return p.list(t, t.Block(p.dossier).TillsVersion > 0, func(l *rotation.TillList) error {
+		if !first {
+			return nil
+		}
 		for _, h := range t.ByHand() {
 			if strings.HasPrefix(h.Principal, "till-") && strings.HasSuffix(h.Principal, "@"+strings.ToLower(p.dossier)) {
 				l.Keys = appendGrant(l.Keys, rotation.Grant{Principal: h.Principal, Namespaces: tillNamespaces, Key: keys.AuthorizedLine(h.Key, "")})
 			}
 		}
-	}
-	if b.TillsVersion == 0 && len(l.Keys) == 0 || b.TillsVersion > 0 && p.listed(t, b) {
-		return t, p.words(b)
-	}
-	return p.list(t, l)
+		return nil
+	})
 }
 
 // listed reports whether our own key signed the newest list of tills.

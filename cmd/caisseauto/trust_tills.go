@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 	"caisseauto/keys/rotation"
@@ -60,12 +62,11 @@ func (a *app) trustAddTill(ctx context.Context, args []string, f addTillFlags) e
 		if b == nil {
 			return withLine(t, g)
 		}
-		l := rotation.DraftTills(b, p.cfg.Signing.Principal)
-		was = len(l.Keys)
-		if l.Keys = appendGrant(l.Keys, g); len(l.Keys) == was {
-			return t, nil
-		}
-		return p.list(t, l)
+		was = len(b.Tills)
+		return p.list(t, false, func(l *rotation.TillList) error {
+			l.Keys = appendGrant(l.Keys, g)
+			return nil
+		})
 	})
 	if err != nil {
 		return err
@@ -116,8 +117,44 @@ func (p *publication) catchUp(noShip bool) error {
 	return err
 }
 
-// list signs a list of tills and puts it into the outbox.
-func (p *publication) list(t *keys.Trust, l *rotation.TillList) (*keys.Trust, error) {
+// list changes the list of tills, signs it and puts it into the outbox; again
+// signs one that says the same anew. A list of the next number that lies there
+// already was signed by a run that did not come to its end: it counts, and what
+// is to change is changed in the one after it. So no number is ever signed twice.
+func (p *publication) list(t *keys.Trust, again bool, change func(*rotation.TillList) error) (*keys.Trust, error) {
+	files := trustFiles{p.ctx, p.out, p.dossier}
+	for {
+		b := t.Block(p.dossier)
+		l := rotation.DraftTills(b, p.cfg.Signing.Principal)
+		if err := change(l); err != nil {
+			return nil, err
+		}
+		if rotation.SameTills(b, l) && (!again || p.listed(t, b)) {
+			return t, p.words(b)
+		}
+		name := rotation.TillsName(l.Version)
+		doc, err := files.Read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			// A signature alone is over bytes that nobody has.
+			if err := p.out.Remove(p.ctx, p.dossier+"/"+drop.TrustFolder+"/"+name+".sig"); err != nil {
+				return nil, err
+			}
+			return p.newList(t, l)
+		}
+		if err != nil {
+			return nil, err
+		}
+		sig, err := files.Read(name + ".sig")
+		if err != nil {
+			return nil, err
+		}
+		if t, _, err = rotation.Enrol(t, p.dossier, l.Version, doc, sig); err != nil {
+			return nil, fmt.Errorf("%s lies in the outbox already: %w; nothing was changed; if the drop has newer lists, take them over first: caisseauto collect", name, err)
+		}
+	}
+}
+
+func (p *publication) newList(t *keys.Trust, l *rotation.TillList) (*keys.Trust, error) {
 	l.Created = time.Now().UTC().Truncate(time.Second)
 	doc, err := l.Encode()
 	if err != nil {
@@ -200,21 +237,21 @@ func (a *app) tillLimit(ctx context.Context, principal, key string, number int64
 		if b == nil {
 			return nil, &usageError{fmt.Errorf("%s has no trust documents: take the till's line out of %s", p.dossier, p.cfg.Trust.AllowedSigners)}
 		}
-		l := rotation.DraftTills(b, p.cfg.Signing.Principal)
-		var err error
-		if fingerprint, err = oneKey(l.Keys, principal, key); err != nil {
-			return nil, err
-		}
-		role, _, _ := strings.Cut(principal, "@")
-		end := keys.Limit{Principal: principal, Key: fingerprint, Sequence: number, Stream: p.streamUp(strings.TrimPrefix(role, "till-"))}
-		same := func(l keys.Limit) bool { return l.Key == fingerprint }
-		l.Retired, l.Revoked = slices.DeleteFunc(slices.Clone(l.Retired), same), slices.DeleteFunc(slices.Clone(l.Revoked), same)
-		if revoke {
-			l.Revoked = append(l.Revoked, end)
-		} else {
-			l.Retired = append(l.Retired, end)
-		}
-		return p.list(t, l)
+		return p.list(t, false, func(l *rotation.TillList) (err error) {
+			if fingerprint, err = oneKey(l.Keys, principal, key); err != nil {
+				return err
+			}
+			role, _, _ := strings.Cut(principal, "@")
+			end := keys.Limit{Principal: principal, Key: fingerprint, Sequence: number, Stream: p.streamUp(strings.TrimPrefix(role, "till-"))}
+			same := func(l keys.Limit) bool { return l.Key == fingerprint }
+			l.Retired, l.Revoked = slices.DeleteFunc(slices.Clone(l.Retired), same), slices.DeleteFunc(slices.Clone(l.Revoked), same)
+			if revoke {
+				l.Revoked = append(l.Revoked, end)
+			} else {
+				l.Retired = append(l.Retired, end)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return err

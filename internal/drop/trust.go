@@ -18,8 +18,9 @@ const TrustFolder = "trust"
 // MirrorTrust copies the trust documents of a dossier that dst lacks, and the
 // list of keys beside them where it differs. Signatures go before what they
 // sign, so that a document is never there without them. It understands nothing
-// of what it copies. A name that is there with another size is ErrConflict:
-// every document is published once.
+// of what it copies, but passes over a signature whose document is not there yet.
+// A name that is there with another size, or the newest document of both with
+// other bytes, is ErrConflict: every document is published once.
 func MirrorTrust(ctx context.Context, dst, src Drop, dossier string) (copied int, err error) {
 	if err := CheckDossier(dossier); err != nil {
 		return 0, err
@@ -37,6 +38,14 @@ func MirrorTrust(ctx context.Context, dst, src Drop, dossier string) (copied int
 	if err != nil {
 		return 0, err
 	}
+	names := map[string]bool{}
+	for _, f := range l.Files {
+		names[f.Name] = true
+	}
+	if err := compareTrust(ctx, dst, src, dir, names, there); err != nil {
+		return 0, err
+	}
+	l.Files = slices.DeleteFunc(l.Files, func(f File) bool { return strings.HasSuffix(f.Name, ".sig") && !names[signs(f.Name)] })
 	slices.SortStableFunc(l.Files, func(a, b File) int { return order(a.Name) - order(b.Name) })
 	for _, f := range l.Files {
 		size, ok := there[f.Name]
@@ -59,6 +68,40 @@ func MirrorTrust(ctx context.Context, dst, src Drop, dossier string) (copied int
 		copied++
 	}
 	return copied, nil
+}
+
+// signs is the document that a signature is under.
+func signs(name string) string {
+	i := strings.Index(name, ".json")
+	return name[:i+len(".json")]
+}
+
+// compareTrust compares the newest document and the newest list of tills that
+// both sides have, byte by byte. Each binds those before it by their digests.
+func compareTrust(ctx context.Context, dst, src Drop, dir string, names map[string]bool, there map[string]int64) error {
+	for _, list := range []bool{false, true} {
+		newest := ""
+		for n := range names {
+			if _, both := there[n]; both && path.Ext(n) == ".json" && strings.HasPrefix(n, "tills-") == list && n > newest {
+				newest = n
+			}
+		}
+		if newest == "" {
+			continue
+		}
+		a, err := readSmall(ctx, src, path.Join(dir, newest))
+		if err != nil {
+			return err
+		}
+		b, err := readSmall(ctx, dst, path.Join(dir, newest))
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(a, b) {
+			return fmt.Errorf("%s/%s differs between source and target: %w; nothing was copied", dir, newest, ErrConflict)
+		}
+	}
+	return nil
 }
 
 // order sorts signatures before documents, and the list of keys behind both.

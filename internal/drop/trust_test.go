@@ -28,7 +28,7 @@ func TestMirrorTrust(t *testing.T) {
 		}
 	}
 	for _, n := range []string{"0000000001.json", "0000000001.json.root-1.sig", "0000000002.json", "0000000002.json.root-2.sig",
-		"tills-0000000001.json", "tills-0000000001.json.sig", "allowed_signers", "x", "0000000003.json.part"} {
+		"tills-0000000001.json", "tills-0000000001.json.sig", "allowed_signers", "x", "0000000003.json.part", "0000000003.json.root-1.sig", "tills-0000000009.json.sig"} {
 		put(n, n)
 	}
 	log := &recorder{Drop: dst.Drop}
@@ -58,6 +58,10 @@ func TestMirrorTrust(t *testing.T) {
 	}
 	if _, err := drop.MirrorTrust(ctx, dst.Drop, src.Drop, "../ACME"); err == nil {
 		t.Error("a dossier that cannot be one")
+	}
+	put("0000000002.json", "0000000002.jsom")
+	if _, err := drop.MirrorTrust(ctx, dst.Drop, src.Drop, "ACME"); !errors.Is(err, drop.ErrConflict) || !strings.Contains(err.Error(), "0000000002.json") {
+		t.Errorf("two documents of one number and size: %v", err)
 	}
 	put("tills-0000000002.json", strings.Repeat("x", drop.MaxManifest+1))
 	if _, err := drop.MirrorTrust(ctx, newLocal(t).Drop, src.Drop, "ACME"); !errors.Is(err, drop.ErrTooLarge) {
