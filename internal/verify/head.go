@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,48 +73,65 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // headPosition holds what the head names against the manifests that are
 // there, once its stream was listed.
 func headPosition(h heading, root *os.Root, l *listing) {
-	digest, ok := digestAt(root, l, h.head.Sequence)
-	if ok {
+	digest, err := digestAt(root, l, h.head.Sequence)
+	if err == nil {
 		h.seen = append(h.seen, Chain)
 	}
-	if ok && digest != h.head.Digest {
+	if err == nil && digest != h.head.Digest {
 		h.fault(Chain, "P3", "it names batch %d with the manifest %s, but the one that is here is %s: the writer signed two, or somebody exchanged them", h.head.Sequence, h.head.Digest, digest)
 	}
 }
 
 // digestAt returns the digest of the manifest of a number, as its file is.
-func digestAt(root *os.Root, l *listing, sequence int64) (string, bool) {
+func digestAt(root *os.Root, l *listing, sequence int64) (string, error) {
 	if l != nil && l.at(sequence)&hasManifest == 0 {
-		return "", false
+		return "", fs.ErrNotExist
 	}
 	doc, err := readFile(root, manifest.FileName(sequence, manifest.ManifestExt), manifest.MaxManifest)
 	if err != nil {
-		return "", false
+		return "", err
 	}
-	return manifest.Digest(doc), true
+	return manifest.Digest(doc), nil
 }
 
 // applied holds what a till's head says that it has applied against the
 // dossier's stream down: a writer that shows two tills two batches of one
 // number is found here.
-func (h heading) applied(p place) {
+func (h heading) applied(p place) (note string) {
 	a := h.head.Till.Applied
 	if a == nil || p.dossier == "" {
-		return
+		return ""
 	}
-	root, err := os.OpenRoot(filepath.Join(p.dossier, "down"))
+	folder := filepath.Join(p.dossier, "down")
+	info, err := os.Lstat(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A till's own medium has its stream alone. Where the server's
+		// receipts are, its stream has been taken away.
+		if _, err := os.Lstat(filepath.Join(p.dossier, "receipts")); err == nil {
+			h.faultAt(a.Stream, Completeness, "", "it is not there, but the till says in %s that it has applied batch %d of it", h.shown, a.Sequence)
+			return ""
+		}
+		return fmt.Sprintf("%s is not here: that the till has applied its batch %d is not held against it", a.Stream, a.Sequence)
+	}
+	if err != nil || !info.IsDir() {
+		return "" // the stream down has its own verdict
+	}
+	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return // the stream down has its own verdict
+		return "" // the same
 	}
 	defer root.Close()
-	digest, ok := digestAt(root, nil, a.Sequence)
+	digest, err := digestAt(root, nil, a.Sequence)
 	switch {
-	case !ok:
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, errTooLarge):
+		// The batch has its own verdict.
+	case err != nil:
 		h.faultAt(a.Stream+"/"+manifest.FileName(a.Sequence, manifest.ManifestExt), Completeness, "",
 			"it is not there, but the till says in %s that it has applied it", h.shown)
 	case digest != a.Digest:
 		h.fault(Chain, "P3", "the till has applied batch %d of %s with the manifest %s, but the one that is here is %s: two were signed, or they were exchanged", a.Sequence, a.Stream, a.Digest, digest)
 	}
+	return ""
 }
 
 // checkReceipt reads and checks the server's receipt for a till's stream. nil:
@@ -145,11 +163,11 @@ func (v *verifier) checkReceipt(p place, root *os.Root, l *listing, trust *manif
 	if r == nil || root == nil {
 		return s, r
 	}
-	digest, ok := digestAt(root, l, r.Sequence)
-	if ok {
+	digest, err := digestAt(root, l, r.Sequence)
+	if err == nil {
 		s.seen = append(s.seen, Chain)
 	}
-	if ok && digest != r.Digest {
+	if err == nil && digest != r.Digest {
 		s.fault(Chain, "C5", "it names batch %d with the manifest %s, but the one that is here is %s", r.Sequence, r.Digest, digest)
 	}
 	return s, r

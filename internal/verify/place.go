@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ type place struct {
 	folder  string // of the stream, on this machine
 	only    int64  // one batch alone; 0: all
 	dossier string // the dossier's folder, when that was asked for, or ""
+	trouble error  // why the folder is not looked into
 	found   string // how the stream's name was found, where the path does not say it
 }
 
@@ -43,26 +45,24 @@ func places(name, stream string) ([]place, error) {
 		return nil, fmt.Errorf("%s is no file of a batch: name a file like %s, or a folder: %w", name, manifest.FileName(42, manifest.ManifestExt), fs.ErrInvalid)
 	}
 	if s := streamOf(full); stream != "" || s != "" {
-		p, err := inFolder(full, stream)
-		if err != nil || p != nil {
-			return []place{*p}, err
-		}
+		return []place{{stream: cmp.Or(stream, s), folder: full}}, nil
 	}
 	if list, err := ofDossier(full); err != nil || len(list) > 0 {
 		return list, err
 	}
-	entries, err := folders(full)
+	entries, err := folders(full + string(filepath.Separator)) // the path itself may be a link
 	if err != nil {
 		return nil, err
 	}
 	var list []place
 	for _, e := range entries {
 		more, err := ofDossier(filepath.Join(full, e))
-		if err != nil && !errors.Is(err, fs.ErrPermission) {
-			return nil, err
+		if errors.Is(err, fs.ErrPermission) {
+			// It may be a dossier's: that it cannot be read is its verdict.
+			more, err = []place{{stream: e, folder: filepath.Join(full, e)}}, nil
 		}
 		if err != nil {
-			more = []place{{stream: manifest.StreamDown(e), folder: filepath.Join(full, e, "down")}}
+			return nil, err
 		}
 		list = append(list, more...)
 	}
@@ -148,8 +148,40 @@ func streamOf(folder string) string {
 	return ""
 }
 
-// folders lists the folders in a folder, sorted. Links are none.
+// isThere reports whether there is a folder that can be looked into. A link, or
+// what is no folder, is an error.
+func isThere(folder string) (bool, error) {
+	info, err := os.Lstat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !info.IsDir():
+		return false, fmt.Errorf("%s is not a folder (%s)", folder, info.Mode().Type())
+	}
+	return true, enter(folder)
+}
+
+// folders lists the folders in a folder that may be a dossier's, sorted. Links
+// are none.
 func folders(folder string) ([]string, error) {
+	return named(folder, func(e fs.DirEntry) bool { return e.IsDir() && manifest.ValidDossier(e.Name()) })
+}
+
+// tillFolders lists the tills that have a folder. A link is listed too: it is
+// refused where it is looked at, for it shows one till under another's name.
+func tillFolders(folder string) ([]string, error) {
+	return named(folder, func(e fs.DirEntry) bool {
+		return (e.IsDir() || e.Type()&fs.ModeSymlink != 0) && manifest.ValidTill(e.Name())
+	})
+}
+
+// named lists the names in a folder that are wanted, sorted. No folder: none.
+func named(folder string, wanted func(fs.DirEntry) bool) ([]string, error) {
+	if there, err := isThere(folder); err != nil || !there {
+		return nil, err
+	}
 	f, err := os.Open(folder)
 	if err != nil {
 		return nil, err
@@ -159,9 +191,13 @@ func folders(folder string) ([]string, error) {
 	for {
 		entries, err := f.ReadDir(1000)
 		for _, e := range entries {
-			if e.IsDir() && manifest.ValidDossier(e.Name()) && len(names) < maxFolders {
-				names = append(names, e.Name())
+			if !wanted(e) {
+				continue
 			}
+			if len(names) == maxFolders {
+				return nil, errTooMany
+			}
+			names = append(names, e.Name())
 		}
 		if err != nil {
 			slices.Sort(names)
@@ -170,8 +206,11 @@ func folders(folder string) ([]string, error) {
 	}
 }
 
-// maxFolders: more tills than any company has.
-const maxFolders = 100_000
+// maxFolders: more tills than any company has. Each takes some kilobytes in the
+// report, whatever is in it.
+const maxFolders = 10_000
+
+var errTooMany = fmt.Errorf("more than %d names of tills or dossiers: move away what does not belong there", maxFolders)
 
 // ofDossier lists the streams in a dossier's folder. None: it is no such
 // folder.
@@ -180,64 +219,85 @@ func ofDossier(folder string) ([]place, error) {
 	if !manifest.ValidDossier(code) {
 		return nil, nil
 	}
-	sub, err := folders(folder)
-	if err != nil {
+	if err := enter(folder); err != nil {
 		return nil, err
 	}
 	var list []place
 	add := func(stream string, parts ...string) {
 		list = append(list, place{stream: stream, dossier: folder, folder: filepath.Join(append([]string{folder}, parts...)...)})
 	}
-	if slices.Contains(sub, "down") {
+	// What has one of these names and is no folder that can be read is a
+	// place too: whoever has put a link or a locked folder there hides what
+	// belongs there, and to pass over it would call the rest proven.
+	if _, err := os.Lstat(filepath.Join(folder, "down")); err == nil {
 		add(manifest.StreamDown(code), "down")
 	}
-	if slices.Contains(sub, "packages") {
-		if empty, err := nothingIn(filepath.Join(folder, "packages")); err != nil || !empty {
-			add(manifest.StreamPackages(code), "packages")
+	if empty, err := nothingIn(filepath.Join(folder, "packages")); err != nil || !empty {
+		add(manifest.StreamPackages(code), "packages")
+	}
+	var tills []string
+	for _, x := range []struct {
+		name string
+		read func(string) ([]string, error)
+	}{{"receipts", receipted}, {"up", tillFolders}} {
+		more, err := x.read(filepath.Join(folder, x.name))
+		if err == nil {
+			tills = append(tills, more...)
+			continue
+		}
+		add(code+"/"+x.name, x.name)
+		list[len(list)-1].trouble = err
+		if x.name == "up" {
+			return list, nil // what the tills have sent is hidden with it
 		}
 	}
-	tills, err := tillsOf(folder, sub)
-	if err != nil {
-		return nil, err
-	}
-	for _, till := range tills {
+	slices.Sort(tills)
+	for _, till := range slices.Compact(tills) {
 		add(manifest.StreamUp(code, till), "up", till)
 	}
 	return list, nil
 }
 
-// tillsOf lists the tills that have a folder or a receipt.
-func tillsOf(folder string, sub []string) ([]string, error) {
-	var tills []string
-	if slices.Contains(sub, "up") {
-		up, err := folders(filepath.Join(folder, "up"))
-		if err != nil {
-			return nil, err
-		}
-		tills = up
+// enter reports why a folder cannot be listed, or what is in it not looked at.
+func enter(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
 	}
-	if slices.Contains(sub, "receipts") {
-		root, err := os.OpenRoot(filepath.Join(folder, "receipts"))
-		if err != nil {
-			return nil, err
-		}
-		defer root.Close()
-		err = each(root, func(e fs.DirEntry) {
-			till, ok := strings.CutSuffix(e.Name(), ".json")
-			if ok && manifest.ValidTill(till) && len(tills) < 2*maxFolders {
-				tills = append(tills, till)
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(tills)
-	return slices.Compact(tills), nil
+	defer f.Close()
+	_, err = os.Lstat(folder + string(filepath.Separator) + ".")
+	return err
 }
 
-// nothingIn reports whether a folder has no batch and no head.
+// receipted lists the tills that have a receipt in a folder.
+func receipted(folder string) ([]string, error) {
+	if there, err := isThere(folder); !there {
+		return nil, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	var tills []string
+	err = each(root, func(e fs.DirEntry) {
+		till, ok := strings.CutSuffix(e.Name(), ".json")
+		if ok && manifest.ValidTill(till) && len(tills) <= maxFolders {
+			tills = append(tills, till)
+		}
+	})
+	if err == nil && len(tills) > maxFolders {
+		return nil, errTooMany
+	}
+	return tills, err
+}
+
+// nothingIn reports whether a folder is not there, or has no batch and no
+// head.
 func nothingIn(folder string) (bool, error) {
+	if there, err := isThere(folder); !there {
+		return true, err
+	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return false, err

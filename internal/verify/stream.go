@@ -27,6 +27,7 @@ type tally struct {
 	keep    bool // the chain is followed: more than one batch was asked for
 	notYets int64
 	broken  bool // files without a manifest stand before the next batch
+	unread  bool // the folder cannot be read
 }
 
 // keepStatement keeps what was found in a head or receipt. It is filed with
@@ -192,7 +193,7 @@ func (t *tally) announced() int64 {
 func (t *tally) end() {
 	t.begin()
 	s := t.stream
-	if t.keep {
+	if t.keep && !t.unread {
 		if n := t.announced(); n >= t.next {
 			t.missing(t.next, n)
 		}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,6 +116,11 @@ func (v *verifier) find(paths []string) ([]place, error) {
 	seen := map[string]bool{}
 	for _, path := range paths {
 		more, err := places(path, v.o.Stream)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, errTooMany) {
+			v.report.Verdict = Wrong
+			v.report.Faults = append(v.report.Faults, Fault{File: path, Check: Completeness, Text: fmt.Sprintf("cannot be read: %v", cause(err))})
+			err = nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -242,7 +248,10 @@ func (v *verifier) begin(p place) (*tally, *listing, *manifest.Trust) {
 	trust := v.trustOf(p)
 	l, err := t.open()
 	if err != nil {
+		// Nothing more is said of a stream of which not all could be seen.
+		t.unread, l.batches = true, nil
 		t.first = append(t.first, Fault{File: p.stream, Check: Completeness, Text: fmt.Sprintf("cannot be read: %v", cause(err))})
+		return t, l, trust
 	}
 	if l.strays > 0 {
 		s.note(fmt.Sprintf("%d names in the folder belong to nothing here and were passed over", l.strays))
@@ -259,7 +268,9 @@ func (v *verifier) begin(p place) (*tally, *listing, *manifest.Trust) {
 			headPosition(t.heading, t.root, l)
 		}
 		if h := t.heading.head; h != nil && h.Till != nil {
-			t.heading.applied(p)
+			if text := t.heading.applied(p); text != "" {
+				s.note(text)
+			}
 		}
 		t.keepStatement(t.heading.statement)
 	}
@@ -278,7 +289,7 @@ func (v *verifier) begin(p place) (*tally, *listing, *manifest.Trust) {
 // receipt is there. Links on the way from the dossier's folder are refused.
 func (t *tally) open() (*listing, error) {
 	l := &listing{}
-	if err := t.straight(); err != nil {
+	if err := cmp.Or(t.place.trouble, t.straight()); err != nil {
 		return l, err
 	}
 	root, err := os.OpenRoot(t.place.folder)
