@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -11,7 +13,23 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(tidy{m}, map[string]func(){
 		"caisseauto": func() { os.Exit(realMain()) },
+		"measured":   func() { os.Exit(measured(os.Args[1:])) },
 	})
+}
+
+// measured runs a command, and says on a last line of stderr how much memory it
+// had at most. Its own process has next to none: what a child is said to have
+// had includes what its parent had when it was forked.
+func measured(args []string) int {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Fprintf(os.Stderr, "\n%d KiB\n", peak(cmd.ProcessState))
+	return cmd.ProcessState.ExitCode()
 }
 
 // tidy removes the template of the tests' worlds when they are done with it.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"caisseauto/importer"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
@@ -131,9 +133,15 @@ func (a *app) codes(folder string) ([]string, error) {
 	}
 	var list []string
 	for _, e := range entries {
-		if e.IsDir() && drop.ValidDir(e.Name()+"/down") {
-			if _, err := os.Stat(streamFolder(folder, e.Name()+"/down")); err == nil {
+		if !e.IsDir() || !drop.ValidDir(e.Name()+"/down") {
+			continue
+		}
+		// One whose stream down was taken away is one still, and so may be one
+		// that cannot be looked into: to leave it out would hide its alarm.
+		for _, sub := range []string{"down", "up", "receipts"} {
+			if _, err := os.Lstat(streamFolder(folder, e.Name()+"/"+sub)); !errors.Is(err, fs.ErrNotExist) {
 				list = append(list, e.Name())
+				break
 			}
 		}
 	}
@@ -236,10 +244,10 @@ func (v *view) print(w io.Writer) error {
 
 // table is a dossier's, the worst tills first.
 func table(d *status.Dossier) *term.Table {
-	t := term.NewTable("till", "state", "applied", "behind", "sealed", "integrated", "rows waiting", "oldest", "quarantine", "heard of", "clock", "host", "version")
+	t := term.NewTable("till", "state", "applied", "behind", "sealed", "integrated", "rows waiting", "oldest", "quarantine", "heard of", "clock", "host", "version", "packages")
 	for _, x := range d.Worst() {
 		t.Row(x.Till, string(x.State), fmt.Sprint(x.Applied), x.Lag(), fmt.Sprint(x.Sealed), fmt.Sprint(x.Integrated), term.Count(x.Waiting),
-			dash(x.Oldest(d.At)), term.Count(x.Quarantine), x.Silence(), x.Clock(), dash(x.Host), dash(x.Version))
+			dash(x.Oldest(d.At)), term.Count(x.Quarantine), x.Silence(), x.Clock(), dash(x.Host), dash(x.Version), x.Installed())
 	}
 	return t
 }
@@ -290,6 +298,30 @@ func (a *app) watch(ctx context.Context, f statusFlags) error {
 // statusFiles is a dossier's folder on a drop as the status reads it.
 type statusFiles struct{ dropFiles }
 
+// Tills lists those that have a folder, and those that have a receipt: a till
+// whose folder is gone must not go from the list too.
 func (f statusFiles) Tills(ctx context.Context) ([]string, error) {
-	return f.drop.Tills(ctx, f.dossier)
+	tills, err := f.drop.Tills(ctx, f.dossier)
+	if errors.Is(err, drop.ErrDenied) || errors.Is(err, drop.ErrConflict) || errors.Is(err, drop.ErrTooMany) {
+		return nil, fmt.Errorf("%w: %w", status.ErrFolder, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.drop.List(ctx, f.dossier+"/"+importer.ReceiptFolder)
+	if err != nil {
+		return tills, ctx.Err() // each till's receipt says why it cannot be read
+	}
+	there := map[string]bool{}
+	for _, file := range l.Files {
+		there[file.Name] = true
+	}
+	for name := range there {
+		till, ok := strings.CutSuffix(name, ".json")
+		if ok && there[name+".sig"] && drop.ValidTill(till) {
+			tills = append(tills, till)
+		}
+	}
+	slices.Sort(tills)
+	return slices.Compact(tills), nil
 }

@@ -1,10 +1,12 @@
 package status
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"caisseauto/internal/page"
@@ -136,6 +138,9 @@ func (t Till) Oldest(now time.Time) string {
 	}
 	return seconds(max(0, now.Sub(t.OldestWaiting).Seconds()))
 }
+
+// Installed names the software packages that are installed.
+func (t Till) Installed() string { return cmp.Or(strings.Join(t.Packages, ", "), "none") }
 
 // Clock is what is proven about the till's clock.
 func (t Till) Clock() string {

@@ -25,6 +25,11 @@ type Files interface {
 	Read(ctx context.Context, name string, limit int64) ([]byte, error)
 }
 
+// ErrFolder is wrapped by the errors of [Files.Tills] that are about the folder
+// and not about reaching it: it is locked, or something else is in its place.
+// They are an alarm of the dossier.
+var ErrFolder = errors.New("not as it should be")
+
 // Options say what to gather.
 type Options struct {
 	Now time.Time
@@ -86,12 +91,15 @@ type Till struct {
 	SilentSeconds float64   `json:"silent_seconds"`
 	Silent        bool      `json:"silent"` // that head has expired
 
-	Host        string  `json:"host"`
-	Version     string  `json:"version"` // of the program
-	FreeBytes   int64   `json:"free_bytes"`
-	Incarnation string  `json:"incarnation"`
-	ClockAhead  float64 `json:"clock_ahead_seconds"`  // by at least that; 0: nothing shows it
-	ClockBehind float64 `json:"clock_behind_seconds"` // the same
+	Host    string `json:"host"`
+	Version string `json:"version"` // of the program
+	// Packages are the software packages that are installed. No head names
+	// any yet.
+	Packages    []string `json:"packages"`
+	FreeBytes   int64    `json:"free_bytes"`
+	Incarnation string   `json:"incarnation"`
+	ClockAhead  float64  `json:"clock_ahead_seconds"`  // by at least that; 0: nothing shows it
+	ClockBehind float64  `json:"clock_behind_seconds"` // the same
 
 	Alarms  []string `json:"alarms"`
 	History []Event  `json:"-"`
@@ -109,7 +117,7 @@ type Event struct {
 const skew = 2 * time.Minute
 
 // Gather reads the heads and receipts of a dossier. An error means that its
-// folder cannot be listed or ctx has ended; what does not verify is an alarm.
+// folder cannot be reached or ctx has ended; what does not verify is an alarm.
 func Gather(ctx context.Context, files Files, dossier string, trust *manifest.Trust, o Options) (*Dossier, error) {
 	g := &gathering{ctx: ctx, files: files, trust: trust, o: o, sealed: map[int64]sealing{},
 		d: &Dossier{Dossier: dossier, At: o.Now.UTC().Truncate(time.Second), Tills: []Till{}}}
@@ -117,6 +125,10 @@ func Gather(ctx context.Context, files Files, dossier string, trust *manifest.Tr
 		return nil, err
 	}
 	numbers, err := files.Tills(ctx)
+	if errors.Is(err, ErrFolder) {
+		g.d.Down.Alarms = append(g.d.Down.Alarms, "the tills cannot be seen: "+err.Error())
+		return g.d, ctx.Err()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +209,7 @@ func (g *gathering) said(alarms *[]string, err error) error {
 	switch {
 	case g.ctx.Err() != nil:
 		return g.ctx.Err()
-	case err != nil:
+	case err != nil && !slices.Contains(*alarms, err.Error()): // one file may be asked for twice
 		*alarms = append(*alarms, err.Error())
 	}
 	return nil

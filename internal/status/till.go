@@ -11,7 +11,7 @@ import (
 
 // till reads what one till and the server say of it.
 func (g *gathering) till(number string) (Till, error) {
-	t := Till{Till: number, State: Well, Alarms: []string{}}
+	t := Till{Till: number, State: Well, Packages: []string{}, Alarms: []string{}}
 	stream, folder := manifest.StreamUp(g.d.Dossier, number), "up/"+number
 	var head *manifest.Head
 	name := folder + "/" + manifest.HeadName
@@ -26,7 +26,8 @@ func (g *gathering) till(number string) (Till, error) {
 	if err != nil {
 		head = nil
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
 		if err := g.said(&t.Alarms, err); err != nil {
 			return t, err
 		}
@@ -34,6 +35,9 @@ func (g *gathering) till(number string) (Till, error) {
 	receipt, err := g.receipt(&t, stream)
 	if err != nil {
 		return t, err
+	}
+	if gone && receipt != nil {
+		t.Alarms = append(t.Alarms, fmt.Sprintf("the server has taken its batch %d, but its head is not there: somebody removed it", receipt.Sequence))
 	}
 	if head != nil {
 		g.heard(&t, head)
@@ -83,7 +87,9 @@ func (g *gathering) heard(t *Till, h *manifest.Head) {
 		case here.err == nil && here.digest != s.Applied.Digest:
 			t.Alarms = append(t.Alarms, fmt.Sprintf("the till has applied another batch %d of %s than the one that is on the drop: the writer signed two, or somebody exchanged them", applied, s.Applied.Stream))
 		case here.err != nil && !errors.Is(here.err, fs.ErrNotExist):
-			t.Alarms = append(t.Alarms, here.err.Error())
+			if err := g.said(&t.Alarms, here.err); err != nil {
+				return // the caller finds that ctx has ended
+			}
 		}
 	}
 	if t.LagBatches = max(0, g.d.Down.Sequence-applied); t.LagBatches > 0 {
@@ -117,8 +123,8 @@ func (g *gathering) clock(t *Till, stream, folder string, h *manifest.Head, r *m
 		t.Alarms = append(t.Alarms, fmt.Sprintf("the receipt names another batch %d than the one that is on the drop", r.Sequence))
 	case err == nil:
 		ahead(t, m.Created.Sub(r.Issued))
-	case !errors.Is(err, fs.ErrNotExist) && g.ctx.Err() == nil:
-		t.Alarms = append(t.Alarms, err.Error())
+	case !errors.Is(err, fs.ErrNotExist):
+		_ = g.said(&t.Alarms, err) // the caller finds that ctx has ended
 	}
 }
 
