@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caisseauto/internal/page"
+	"caisseauto/internal/term"
 )
 
 //go:embed status.html
@@ -39,6 +40,46 @@ type view struct {
 	Shown  []drawn
 	Hidden int // tills without a timeline
 	Charts []chart
+
+	Problems     []problem
+	MoreProblems int
+}
+
+// A problem is one thing that is wrong with a till, for the list on top: whoever
+// is woken by it wants to read that before the table of all tills.
+type problem struct{ Mark, Word, Till, Text string }
+
+// maxProblems bounds the list; a page of them is a trouble of its own.
+const maxProblems = 50
+
+// problems lists what is wrong with the tills, the worst first.
+func problems(tills []Till) (list []problem) {
+	for _, t := range tills {
+		for _, text := range t.Alarms {
+			list = append(list, problem{"wrong", "alarm", t.Till, text})
+		}
+		if t.Quarantine > 0 {
+			list = append(list, problem{"wrong", "quarantine", t.Till, term.Count(t.Quarantine) + " rows wait for an operator: caisseauto quarantine list"})
+		}
+		if t.State != Look {
+			continue
+		}
+		var why []string
+		switch {
+		case t.Heard.IsZero():
+			why = append(why, "nothing was heard of it yet")
+		case t.Silent:
+			why = append(why, "not heard of for "+seconds(t.SilentSeconds))
+		}
+		if t.LagSeconds > late.Seconds() {
+			why = append(why, fmt.Sprintf("%d batches behind, the oldest %s old", t.LagBatches, seconds(t.LagSeconds)))
+		}
+		if clock := t.Clock(); clock != "ok" {
+			why = append(why, "its clock is "+clock)
+		}
+		list = append(list, problem{"warn", "look", t.Till, strings.Join(why, "; ")})
+	}
+	return list
 }
 
 type drawn struct {
@@ -58,6 +99,9 @@ func HTML(w io.Writer, list []*Dossier) error {
 	for _, d := range list {
 		s.At = d.At
 		v := view{Dossier: d, Worst: d.Worst(), Charts: charts(d)}
+		v.Problems = problems(v.Worst)
+		v.MoreProblems = max(0, len(v.Problems)-maxProblems)
+		v.Problems = v.Problems[:len(v.Problems)-v.MoreProblems]
 		for i, t := range v.Worst {
 			if i < maxTimelines {
 				v.Shown = append(v.Shown, drawn{t, timeline(t, d.At)})

@@ -315,6 +315,9 @@ func TestHTML(t *testing.T) {
 		var b bytes.Buffer
 		w.check(status.HTML(&b, []*status.Dossier{w.gather(noon)}))
 		page := b.String()
+		if list := strings.Index(page, `<ul class="problems">`); list < 0 || list > strings.Index(page, "<table") {
+			t.Error("what is wrong does not stand before the table of all tills")
+		}
 		for _, want := range []string{"1 in alarm", "<b>017</b>", "<b>018</b>", "up to date", "4, 1h45m", "caisseauto quarantine list", "seven days"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page lacks %q", want)
