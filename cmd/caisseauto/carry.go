@@ -216,7 +216,7 @@ func (a *app) fetchServer(ctx context.Context) error {
 	}
 	for _, j := range jobs {
 		stream := importer.StreamUp(j.dossier, j.till)
-		r, err := w.fetch(ctx, stream)
+		r, err := w.fetch(ctx, stream, a.bar("fetching "+stream, true))
 		if err != nil {
 			return err
 		}

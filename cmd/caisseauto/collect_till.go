@@ -108,7 +108,7 @@ func (w *worker) collect(ctx context.Context, j job, r *collectResult) error {
 		return err
 	}
 	if w.drop != nil {
-		if _, err := w.fetch(ctx, stream); err != nil {
+		if _, err := w.fetch(ctx, stream, nil); err != nil {
 			return err
 		}
 	}
@@ -141,12 +141,19 @@ func (c *collection) trustOf(stream string) *keys.Trust {
 }
 
 // fetch copies what follows the till's position into the inbox.
-func (w *worker) fetch(ctx context.Context, stream string) (drop.Report, error) {
+//
+// A bar is shown only where one stream is fetched at a time.
+func (w *worker) fetch(ctx context.Context, stream string, b *bar) (drop.Report, error) {
 	pos, err := w.db.Position(ctx, stream)
 	if err != nil {
 		return drop.Report{}, err
 	}
-	return mirrorInbox(ctx, w.c.cfg.Paths.Inbox, w.inbox, w.drop, stream, drop.MirrorOptions{From: pos.Sequence + 1, Log: w.c.app.log()})
+	o := drop.MirrorOptions{From: pos.Sequence + 1, Log: w.c.app.log()}
+	if b != nil {
+		o.Progress = b.copied
+		defer b.close()
+	}
+	return mirrorInbox(ctx, w.c.cfg.Paths.Inbox, w.inbox, w.drop, stream, o)
 }
 
 // integrate applies what the inbox holds of a till.

@@ -45,6 +45,10 @@ func (a *app) event(what, stream string, sequence int64, took time.Duration, mor
 	a.log().Info(what, args...)
 }
 
+// When a bar appears, and how often a line is logged; 0: as term has it. Tests
+// have less patience.
+var progressAfter, progressEvery time.Duration
+
 // newProgress starts a bar, or where stderr is no terminal a line every half
 // minute, whatever else is logged: what takes that long is to be seen.
 func (a *app) newProgress(label string, total int64, bytes bool) *term.Progress {
@@ -52,5 +56,6 @@ func (a *app) newProgress(label string, total int64, bytes bool) *term.Progress 
 	if out == nil {
 		out = os.Stderr
 	}
-	return term.NewProgress(term.ProgressOptions{Label: label, Total: total, Bytes: bytes, Out: out, Log: a.logAt(slog.LevelInfo)})
+	return term.NewProgress(term.ProgressOptions{Label: label, Total: total, Bytes: bytes, Out: out, Log: a.logAt(slog.LevelInfo),
+		After: progressAfter, LogEvery: progressEvery})
 }

@@ -140,7 +140,7 @@ func (p *Progress) draw() {
 		if total <= 0 {
 			total = -1 // a spinner
 		}
-		p.bar = progressbar.NewOptions64(total,
+		options := []progressbar.Option{
 			progressbar.OptionSetWriter(p.o.Out),
 			progressbar.OptionSetDescription(Clean(p.o.Label)),
 			progressbar.OptionShowBytes(p.o.Bytes),
@@ -149,7 +149,11 @@ func (p *Progress) draw() {
 			progressbar.OptionSetWidth(24),
 			progressbar.OptionSetElapsedTime(true),
 			progressbar.OptionSetPredictTime(p.o.Total > 0),
-		)
+		}
+		if !p.o.Bytes { // the rate, which bytes have by themselves
+			options = append(options, progressbar.OptionShowIts())
+		}
+		p.bar = progressbar.NewOptions64(total, options...)
 	}
 	done := p.done
 	if p.o.Total > 0 {

@@ -65,7 +65,7 @@ func TestProgressBar(t *testing.T) {
 	p.Done()
 	p.Add(1)
 	text := shown()
-	if !strings.Contains(text, "fetch") || !strings.Contains(text, "50%") {
+	if !strings.Contains(text, "fetch") || !strings.Contains(text, "50%") || !strings.Contains(text, "B/s") {
 		t.Errorf("%q", text)
 	}
 	if strings.Count(text, "\n") > 1 {
