@@ -21,7 +21,7 @@ func lookKeys(_ context.Context, p *patient) {
 	s := p.common.Signing
 	switch _, err := p.app.signerOf(p.common); {
 	case s.Principal == "" && p.till == nil:
-		p.note("", "no key to look at")
+		p.note(p.init()+", unless this server only looks at a drop", "no key to look at: nothing can be signed here")
 	case s.Agent && err != nil:
 		p.wrong("start the agent where the scheduled processes find it (SSH_AUTH_SOCK in their environment), and ssh-add the key", "signing key: %v", err)
 	case s.Agent:

@@ -150,6 +150,40 @@ func lookOutbox(ctx context.Context, p *patient) {
 	}
 }
 
+// lookHeads looks at the heads of the streams down that lie on the drop: whether
+// they verify here, and by this clock are neither expired nor from tomorrow.
+func (p *patient) lookHeads(ctx context.Context, d drop.Drop) {
+	trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners)
+	if err != nil {
+		return // told by lookKeys
+	}
+	var codes []string
+	for _, x := range p.dossiers {
+		codes = append(codes, x.Code)
+	}
+	if p.till != nil {
+		st, err := sqlite.ReadStanding(ctx, p.common.Database.DSN, rulesOf(p.till, ""))
+		if code := cmp.Or(st.Followed, st.User, given(p.till, st)); err == nil && code != "" {
+			codes = append(codes, code)
+		}
+	}
+	for _, code := range codes {
+		r, err := remoteHead(ctx, d, streamDown(code), trust)
+		switch {
+		case err != nil:
+			p.wrong("if it stays so: the files there were changed, or "+p.common.Trust.AllowedSigners+" lacks the key of the server", "head of %s on the drop: %v", streamDown(code), err)
+		case r.head == nil:
+			p.note("caisseauto export on the server", "nothing of %s is on the drop yet", streamDown(code))
+		case r.head.Issued.After(p.now.Add(apart)):
+			p.wrong("set the clock here, or the server's", "the head of %s on the drop was signed %s from now", streamDown(code), term.Duration(r.head.Issued.Sub(p.now)))
+		case !p.now.Before(r.head.Expires):
+			p.wrong("look whether the server's export runs; if it does, whether this clock is right", "the head of %s on the drop expired at %s", streamDown(code), r.head.Expires.UTC().Format(time.RFC3339))
+		default:
+			p.ok("the head of %s on the drop names batch %d, signed %s ago", streamDown(code), r.head.Sequence, term.Duration(max(0, p.now.Sub(r.head.Issued))))
+		}
+	}
+}
+
 // lookDrop looks where the drop is, and where that was asked for, whether it
 // can be reached.
 func lookDrop(ctx context.Context, p *patient) {
@@ -174,6 +208,7 @@ func lookDrop(ctx context.Context, p *patient) {
 	switch {
 	case err == nil:
 		p.ok("drop %s is there", url)
+		p.lookHeads(ctx, d)
 		for _, code := range p.codes(ctx) {
 			p.lookTrustOnDrop(ctx, d, code)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"caisseauto/internal/config"
 	"caisseauto/keys"
+	"caisseauto/manifest"
 )
 
 // healthy returns a world in which doctor finds nothing wrong on either side.
@@ -134,7 +135,7 @@ func TestDoctor(t *testing.T) {
 				if f.State == tt.state && strings.Contains(f.What, tt.what) && strings.Contains(f.Remedy, tt.remedy) {
 					found++
 				}
-				if f.State == findingWrong && f.Remedy == "" {
+				if f.State != findingOK && f.Remedy == "" {
 					t.Errorf("nothing to do about it: %s", f.What)
 				}
 			}
@@ -190,6 +191,34 @@ func TestDoctorTriesTheDrop(t *testing.T) {
 	w := healthy(t)
 	if code, findings := w.doctor("till", "--drop"); code != 0 {
 		t.Errorf("exit code %d: %+v", code, findings)
+	}
+	for _, x := range []struct {
+		name, what string
+		do         func(*manifest.Head)
+	}{
+		{"expired", "on the drop expired at", func(h *manifest.Head) {
+			h.Issued, h.Expires = h.Issued.Add(-72*time.Hour), h.Expires.Add(-72*time.Hour)
+		}},
+		{"from tomorrow", "was signed 24h59m", func(h *manifest.Head) {
+			h.Issued, h.Expires = h.Issued.Add(25*time.Hour), h.Expires.Add(25*time.Hour)
+		}},
+		{"of another stream", "BRAVO/down", func(h *manifest.Head) { h.Stream = "BRAVO/down" }},
+	} {
+		honest := map[string][]byte{manifest.HeadName: nil, manifest.HeadSignatureName: nil}
+		for f := range honest {
+			honest[f] = w.read(w.down(f))
+		}
+		w.rehead(x.do)
+		for _, side := range []string{"server", "till"} {
+			code, findings := w.doctor(side, "--drop")
+			last := findings[len(findings)-1]
+			if code != exitOperator || last.State != findingWrong || !strings.Contains(last.What, x.what) || last.Remedy == "" {
+				t.Errorf("a head %s, on the %s: exit code %d: %+v", x.name, side, code, last)
+			}
+		}
+		for f, b := range honest {
+			w.write(w.down(f), b)
+		}
 	}
 	w.remove("drop")
 	for _, side := range []string{"server", "till"} {
