@@ -184,6 +184,21 @@ func (p *patient) lookHeads(ctx context.Context, d drop.Drop) {
 	}
 }
 
+// lookServer tells what an SFTP server does not offer.
+func (p *patient) lookServer(d drop.Drop) {
+	server, ok := d.(interface{ Lacks() []string })
+	if !ok {
+		return // a folder
+	}
+	list := server.Lacks()
+	for _, what := range list {
+		p.note("leave it where the server is not yours; OpenSSH's sftp-server offers it", "the drop's server lacks %s", what)
+	}
+	if len(list) == 0 {
+		p.ok("the drop's server offers all that is of use")
+	}
+}
+
 // lookDrop looks where the drop is, and where that was asked for, whether it
 // can be reached.
 func lookDrop(ctx context.Context, p *patient) {
@@ -208,6 +223,7 @@ func lookDrop(ctx context.Context, p *patient) {
 	switch {
 	case err == nil:
 		p.ok("drop %s is there", url)
+		p.lookServer(d)
 		p.lookHeads(ctx, d)
 		for _, code := range p.codes(ctx) {
 			p.lookTrustOnDrop(ctx, d, code)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/config"
+	"caisseauto/internal/drop"
 	"caisseauto/keys"
 	"caisseauto/manifest"
 )
@@ -253,6 +254,26 @@ func TestDoctorIn1970(t *testing.T) {
 		lookClock(t.Context(), p)
 		if len(p.findings) != 1 || p.findings[0].State != want {
 			t.Errorf("%d: %+v, want %s", year, p.findings, want)
+		}
+	}
+}
+
+// lacking is a drop whose server offers less.
+type lacking struct {
+	drop.Drop
+	what []string
+}
+
+func (l lacking) Lacks() []string { return l.what }
+
+// What the drop's server does not offer is told, and is no fault.
+func TestDoctorOfAServer(t *testing.T) {
+	for _, what := range [][]string{nil, {"fsync@openssh.com: without it …"}} {
+		p := &patient{}
+		p.lookServer(lacking{what: what})
+		want := map[bool]string{true: findingOK, false: findingNote}[what == nil]
+		if len(p.findings) != 1 || p.findings[0].State != want || what != nil && p.findings[0].Remedy == "" {
+			t.Errorf("%v: %+v", what, p.findings)
 		}
 	}
 }

@@ -309,3 +309,19 @@ func (u *upload) remove(ctx context.Context, p string) {
 func (u *upload) mapFull(ctx context.Context, err error) error {
 	return u.c.mapFull(ctx, path.Dir(u.final), u.size, err)
 }
+
+// Lacks names what the server does not offer of what this client can use.
+// Nothing of it is needed: a file is sealed whoever carries it.
+func (c *Client) Lacks() []string {
+	var list []string
+	for _, x := range []struct{ name, without string }{
+		{"fsync@openssh.com", "a file that was shipped may be lost when the server loses power"},
+		{"posix-rename@openssh.com", "a head is missing for a moment while it is replaced"},
+		{"statvfs@openssh.com", "a full disk is told as any failure to write"},
+	} {
+		if _, ok := c.sftp.HasExtension(x.name); !ok {
+			list = append(list, x.name+": without it "+x.without)
+		}
+	}
+	return list
+}
