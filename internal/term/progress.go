@@ -149,6 +149,9 @@ func (p *Progress) draw() {
 			progressbar.OptionSetWidth(24),
 			progressbar.OptionSetElapsedTime(true),
 			progressbar.OptionSetPredictTime(p.o.Total > 0),
+			// A spinner would turn in a goroutine of its own, which draws
+			// while Clear does, and again behind it. Ours turns with the work.
+			progressbar.OptionSetSpinnerChangeInterval(0),
 		}
 		if !p.o.Bytes { // the rate, which bytes have by themselves
 			options = append(options, progressbar.OptionShowIts())
