@@ -93,8 +93,10 @@ func TestShopVerifyUnreadable(t *testing.T) {
 	}
 	signers := filepath.Join(forAll(t), "allowed_signers")
 	s.write(signers, s.read(s.path("server/allowed_signers")))
-	program := filepath.Join(forAll(t), "verify")
+	folder := forAll(t)
+	program := filepath.Join(folder, "verify")
 	s.write(program, s.read("../../scripts/verify"))
+	s.write(filepath.Join(folder, "verify-trust.sh"), s.read("../../scripts/verify-trust.sh"))
 	for _, x := range []struct {
 		path, want string
 		status     string // in an alarm; "": the status has no need of the file

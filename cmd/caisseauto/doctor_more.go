@@ -157,18 +157,12 @@ func (p *patient) lookHeads(ctx context.Context, d drop.Drop) {
 	if err != nil {
 		return // told by lookKeys
 	}
-	var codes []string
-	for _, x := range p.dossiers {
-		codes = append(codes, x.Code)
-	}
-	if p.till != nil {
-		st, err := sqlite.ReadStanding(ctx, p.common.Database.DSN, rulesOf(p.till, ""))
-		if code := cmp.Or(st.Followed, st.User, given(p.till, st)); err == nil && code != "" {
-			codes = append(codes, code)
+	for _, code := range p.codes(ctx) {
+		now, err := followed(ctx, d, trust, code)
+		if err != nil {
+			continue // told by lookTrustOnDrop
 		}
-	}
-	for _, code := range codes {
-		r, err := remoteHead(ctx, d, streamDown(code), trust)
+		r, err := remoteHead(ctx, d, streamDown(code), now)
 		switch {
 		case err != nil:
 			p.wrong("if it stays so: the files there were changed, or "+p.common.Trust.AllowedSigners+" lacks the key of the server", "head of %s on the drop: %v", streamDown(code), err)

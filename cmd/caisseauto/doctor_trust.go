@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"caisseauto/internal/drop"
+	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 	"caisseauto/keys/rotation"
 )
@@ -55,8 +57,9 @@ func (p *patient) codes(ctx context.Context) (list []string) {
 		list = append(list, d.Code)
 	}
 	if p.till != nil {
-		if _, dossier, err := p.app.tillConfig(ctx); err == nil {
-			list = append(list, dossier)
+		st, err := sqlite.ReadStanding(ctx, p.common.Database.DSN, rulesOf(p.till, ""))
+		if code := cmp.Or(st.Followed, st.User, given(p.till, st)); err == nil && code != "" {
+			list = append(list, code)
 		}
 	}
 	return list
