@@ -18,24 +18,15 @@ import (
 // who has no database. m is verified, and f has the size and digest that it
 // says.
 func CheckContents(ctx context.Context, m *manifest.Manifest, f *os.File) error {
-	v := &verified{manifest: m, file: f}
-	for _, member := range m.Members {
-		v.members = append(v.members, archive.Member{Name: member.Name, Size: member.Size, SHA256: member.SHA256})
-	}
-	rows := v.rows(ctx, nil)
-	defer rows.Close()
 	tally := manifest.TallyLike(m.Totals)
-	for {
-		b, err := rows.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	err := ReadContents(ctx, m, f, nil, func(b *change.Block) error {
 		if manifest.IsUp(m.Stream) {
 			addUp(tally, b)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if !manifest.IsUp(m.Stream) {
 		return nil
@@ -52,6 +43,43 @@ func CheckContents(ctx context.Context, m *manifest.Manifest, f *os.File) error 
 		return fmt.Errorf("the manifest contradicts its rows: %w", err)
 	}
 	return nil
+}
+
+// ReadContents hands out the rows of the archive in f, block after block in
+// their order, for one who has no database. m is verified, and f has the size
+// and digest that it says. Blocks are good until visit returns; its errors
+// come back as they are, every other one says what differs from the manifest.
+//
+// Where want is given, it is told each member, by its index in the manifest
+// and its first line, and false passes over the rows of it: of these nothing
+// is parsed, though every byte is still held against the signed digest.
+//
+// One block is in memory at a time, so that several archives can be read at
+// once: a pipe like an import's would hold eight, and a row can have 8 MiB.
+func ReadContents(ctx context.Context, m *manifest.Manifest, f *os.File, want func(member int, h *change.Header) bool, visit func(*change.Block) error) error {
+	v := &verified{manifest: m, file: f}
+	for _, member := range m.Members {
+		v.members = append(v.members, archive.Member{Name: member.Name, Size: member.Size, SHA256: member.SHA256})
+	}
+	r := &memberRows{v: v, want: want}
+	defer func() {
+		if r.archive != nil {
+			_ = r.archive.Close() // it was read from only
+		}
+	}()
+	for b := new(change.Block); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.fill(b); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := visit(b); err != nil {
+			return err
+		}
+	}
 }
 
 // addUp adds a block of rows to the control totals.

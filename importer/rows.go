@@ -21,6 +21,7 @@ type memberRows struct {
 	deletes  bool
 	changed  map[string]bool // tables of which a row was more than a base
 	progress func(int64)
+	want     func(member int, h *change.Header) bool // nil: all
 }
 
 // fill is the source of a change.Pipe: the next rows, io.EOF after the last
@@ -35,6 +36,9 @@ func (r *memberRows) fill(b *change.Block) error {
 		if r.member == nil {
 			if err := r.next(); err != nil {
 				return err // io.EOF too
+			}
+			if r.member == nil {
+				continue // nobody wants its rows
 			}
 		}
 		err := r.member.Fill(b)
@@ -67,7 +71,8 @@ func (r *memberRows) open() error {
 	return nil
 }
 
-// next opens the next member and checks its first line.
+// next opens the next member and checks its first line. There is none to read
+// from when its rows are not wanted.
 func (r *memberRows) next() error {
 	index, body, err := r.archive.Next()
 	if err != nil {
@@ -82,7 +87,9 @@ func (r *memberRows) next() error {
 	if err := r.allowed(m.Header(), r.v.manifest.Members[index].Table); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	r.member = m
+	if r.want == nil || r.want(index, m.Header()) {
+		r.member = m
+	}
 	return nil
 }
 
