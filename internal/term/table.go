@@ -1,6 +1,7 @@
 package term
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -68,10 +69,15 @@ func numeric(s string) bool {
 }
 
 // JSON writes v for machines: indented, without HTML escapes, one line feed
-// at the end.
+// at the end. A machine's output ends up on a terminal as well: see [CleanJSON].
 func JSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(CleanJSON(b.Bytes()))
+	return err
 }
