@@ -29,6 +29,13 @@ type Drop struct {
 // Local reports whether the drop is a folder of this machine.
 func (d *Drop) Local() bool { return d.Folder != "" }
 
+// ParseDrop reads the address of a drop as it stands in drop.url. A relative
+// folder begins at dir.
+func ParseDrop(address, dir string) (Drop, error) {
+	d := Drop{URL: address}
+	return d, parseDropURL(&d, dir)
+}
+
 // The forms of an address, for messages.
 const dropForms = `write "file:PATH" or "sftp://user@host:port/path"`
 

@@ -44,6 +44,19 @@ func (c *Client) Tills(ctx context.Context, dossier string) ([]string, error) {
 	return slices.Compact(tills), err
 }
 
+// Dossiers lists the folders in the drop's root whose names can be a dossier's.
+func (c *Client) Dossiers(ctx context.Context) ([]string, error) {
+	entries, err := c.readFolder(ctx, ".", c.join("."))
+	var codes []string
+	for _, e := range entries {
+		if e.IsDir() && drop.CheckDossier(e.Name()) == nil {
+			codes = append(codes, e.Name())
+		}
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes), err
+}
+
 // readFolder reads the folder dir, which is p on the server; one that does
 // not exist is empty.
 func (c *Client) readFolder(ctx context.Context, dir, p string) (entries []os.FileInfo, err error) {

@@ -52,3 +52,27 @@ func TestTillsOfTheWriter(t *testing.T) {
 		t.Errorf("of another dossier: %q, %v", got, err)
 	}
 }
+
+// Whoever looks at a whole drop sees the dossiers that the server shows to that
+// login, and neither files nor links.
+func TestDossiers(t *testing.T) {
+	e := startEmbedded(t, sftpd.Limits{})
+	for _, dir := range []string{"ACME/down", "OTHER/down", "no way"} {
+		if err := os.MkdirAll(filepath.Join(e.root, dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(e.root, "file"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("ACME", filepath.Join(e.root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := dial(t, e.config("server")).Dossiers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ACME"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
