@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"internal/page":           {"internal/term"},
 	"internal/status":         {"manifest", "internal/page", "internal/term"},
 	"internal/verify":         {"manifest", "keys/...", "internal/archive", "internal/durable", "internal/page"},
+	"internal/inspect":        {"manifest", "keys", "internal/archive", "internal/change", "internal/verify", "internal/term"},
 	"internal/drop":           {"internal/durable"},
 	"internal/drop/droptest":  {"internal/drop"},
 	"internal/drop/sftp":      {"internal/drop"},
@@ -47,6 +48,7 @@ var testArrows = map[string][]string{
 	"internal/proof":     {"keys"},
 	"internal/verify":    {"testdata/..."},
 	"internal/status":    {"keys"},
+	"internal/inspect":   {"importer", "testdata/..."},
 }
 
 // only says which files alone may import a package from outside.
