@@ -53,7 +53,7 @@ folders, and applies each in one transaction. First look: caisseauto demo`,
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(),
-		a.syncCommand(), a.collectCommand(), a.statusCommand(), a.quarantineCommand(), a.proveCommand(), a.verifyCommand(), a.keysCommand(), a.trustCommand(),
+		a.syncCommand(), a.collectCommand(), a.statusCommand(), a.quarantineCommand(), a.proveCommand(), a.verifyCommand(), a.inspectCommand(), a.findCommand(), a.keysCommand(), a.trustCommand(),
 		a.shipCommand(), a.fetchCommand(), a.serveCommand(), a.runCommand(), a.doctorCommand())
 	for _, c := range root.Commands() {
 		usageArgs(c)
