@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,11 @@ var farFuture = time.Now().Add(time.Hour)
 // stays on the disk, and an archive of another size is not fetched at all.
 func TestFetchLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	named := func(t *testing.T) {
+		if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*/*"); len(left) > 0 && runtime.GOOS != "windows" {
+			t.Errorf("a kill would leave %q", left)
+		}
+	}
 	for _, c := range []struct {
 		name string
 		drop fakeDrop
@@ -101,6 +107,7 @@ func TestFetchLeavesNothing(t *testing.T) {
 	}{
 		{"interrupted", fakeDrop{size: 100, get: func(ctx context.Context, w io.Writer) error {
 			_, _ = w.Write(make([]byte, 50))
+			named(t)
 			cancel()
 			return ctx.Err()
 		}}, context.Canceled},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,6 +111,14 @@ func TestFindSkips(t *testing.T) {
 	if got, _ := find(t, w.inspector(), list, "article", "a"); len(got) != 2 || opened.Load() != 2 {
 		t.Errorf("%q, %d archives were opened, want 2", got, opened.Load())
 	}
+	// Another table in the same archive is not looked at, though its key fits.
+	twin := article
+	twin.Name = "twin"
+	w.seal([]manifest.Table{article, twin}, nil, upsertArticle+`["z",1]`+"\n", `{"table":"twin","op":"upsert","columns":["code","price"]}`+"\n"+`["b",1]`+"\n")
+	if got, _ := find(t, w.inspector(), w.places(), "article", "b"); len(got) != 0 {
+		t.Errorf("%q is another table's", got)
+	}
+	w.removeAll(4)
 	got, found := find(t, w.inspector(), w.places(), "artcle", "a")
 	if len(got) != 0 || !cmp.Equal(found.Tables, []string{"article", "odd"}) {
 		t.Errorf("%q, the tables that there are: %q", got, found.Tables)
@@ -247,4 +256,58 @@ func (b broken) Open(ctx context.Context, name string, size int64) (*os.File, er
 		return nil, fmt.Errorf("%w: the server has hung up", inspect.ErrLost)
 	}
 	return b.Files.Open(ctx, name, size)
+}
+
+// TestFindExchanged: room for an archive is made by what its manifest said when
+// the search began; another manifest, though signed, is not taken in its place.
+func TestFindExchanged(t *testing.T) {
+	if raceEnabled {
+		t.Skip("manifests of 2 MiB take seconds under the race detector")
+	}
+	w := newWriter(t)
+	wide := article
+	wide.Columns = append([]manifest.Column{}, article.Columns...)
+	for n := range 2000 { // a manifest of 2 MiB: few of them are kept
+		name := fmt.Sprintf("%s%04d", strings.Repeat("x", 1000), n)
+		wide.Columns = append(wide.Columns, manifest.Column{Name: name})
+	}
+	w.upsert(`["a",1]`)
+	for range 3 {
+		w.seal([]manifest.Table{wide}, nil, `{"table":"article","op":"delete","columns":["code"]}`+"\n"+`["a"]`+"\n")
+	}
+	before := w.last
+	w.seal([]manifest.Table{wide}, nil, `{"table":"article","op":"delete","columns":["code"]}`+"\n"+`["a"]`+"\n")
+	e := &exchanging{seen: map[string]bool{}, other: map[string][]byte{}}
+	for _, ext := range []string{manifest.ManifestExt, manifest.SignatureExt} {
+		data, err := os.ReadFile(w.path(5, ext))
+		fatal(t, err)
+		e.other[manifest.FileName(5, ext)] = data
+	}
+	w.last = before
+	w.seal([]manifest.Table{wide}, nil, `{"table":"article","op":"delete","columns":["code"]}`+"\n"+`["b"]`+"\n")
+	list := w.places()
+	e.Files = list[0].Files
+	list[0].Files = e
+	_, found := find(t, w.inspector(), list, "article", "a")
+	if len(found.Unsearched) != 1 || !strings.Contains(found.Unsearched[0].Reason, "exchanged") {
+		t.Errorf("%+v", found)
+	}
+}
+
+// exchanging gives other files of a batch when they are read again.
+type exchanging struct {
+	inspect.Files
+	mu    sync.Mutex
+	seen  map[string]bool
+	other map[string][]byte
+}
+
+func (e *exchanging) Read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if other := e.other[name]; other != nil && e.seen[name] {
+		return other, nil
+	}
+	e.seen[name] = true
+	return e.Files.Read(ctx, name, limit)
 }

@@ -17,7 +17,7 @@ import (
 // of its own, one archive of 200 MiB, and manifests near their limit.
 const memoryEnv = "INSPECT_TEST_MEMORY"
 
-func TestMemory(t *testing.T) {
+func TestInspectMemory(t *testing.T) {
 	if folder := os.Getenv(memoryEnv); folder != "" {
 		memoryChild(t, folder)
 		return
@@ -47,7 +47,7 @@ func TestMemory(t *testing.T) {
 		}
 		w.seal([]manifest.Table{odd}, nil, small...)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMemory$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInspectMemory$", "-test.v")
 	cmd.Env = append(os.Environ(), memoryEnv+"="+w.drop)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "33 hits, 14 batches") {
