@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
 	"caisseauto/internal/config"
+	"caisseauto/internal/drop"
 	"caisseauto/internal/inspect"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
+	"caisseauto/keys/rotation"
 )
 
 // placeFlags say where to look and whom to believe.
@@ -36,6 +39,7 @@ type looking struct {
 	places []inspect.Place
 	lines  []*connection
 	warned bool
+	walked map[string]bool // places whose trust documents were followed
 }
 
 // noSigners is what --signers says in place of a file.
@@ -64,7 +68,7 @@ func (a *app) look(ctx context.Context, paths []string, f placeFlags) (l *lookin
 		if strings.HasPrefix(p, "sftp:") {
 			err = l.far(ctx, p, f)
 		} else {
-			err = l.near(p, f.stream)
+			err = l.near(ctx, p, f.stream)
 		}
 		if err != nil {
 			return l, err
@@ -116,7 +120,7 @@ func (l *looking) trusted(yes bool) string {
 }
 
 // near adds the streams under a path of this machine.
-func (l *looking) near(name, stream string) error {
+func (l *looking) near(ctx context.Context, name, stream string) error {
 	found, err := inspect.Local(name, stream)
 	if err != nil {
 		return l.app.cannotVerify(err)
@@ -125,9 +129,35 @@ func (l *looking) near(name, stream string) error {
 		return &usageError{fmt.Errorf("%s holds no batches: name a batch, the folder of a stream or a dossier, or a drop", name)}
 	}
 	for _, p := range found {
+		// The trust documents lie beside the stream, where the path says so.
+		if root, ok := strings.CutSuffix(filepath.ToSlash(p.Where), "/"+p.Stream); ok {
+			if d, err := drop.OpenLocal(filepath.FromSlash(root)); err == nil {
+				l.follow(ctx, d, root, p.Stream)
+				d.Close()
+			}
+		}
 		l.add(p)
 	}
 	return nil
+}
+
+// follow walks the trust documents of a stream's dossier: the list of keys that
+// somebody was handed long ago says where to begin. What cannot be believed is
+// told, and changes nothing.
+func (l *looking) follow(ctx context.Context, d drop.Drop, where, stream string) {
+	dossier, _, _ := strings.Cut(stream, "/")
+	if l.list == nil || l.walked[where+"/"+dossier] {
+		return
+	}
+	if l.walked == nil {
+		l.walked = map[string]bool{}
+	}
+	l.walked[where+"/"+dossier] = true
+	next, _, err := rotation.Follow(l.list, dossier, trustFiles{ctx, d, dossier}, true)
+	l.list = next
+	if err != nil {
+		fmt.Fprintf(l.app.stderr, "caisseauto: %s/%s/%s\n", dossier, drop.TrustFolder, term.Clean(err.Error()))
+	}
 }
 
 // add adds a place, once.
@@ -159,7 +189,7 @@ func (l *looking) configured(ctx context.Context, f placeFlags) error {
 	if l.app.dossier != "" {
 		name += string(os.PathSeparator) + l.app.dossier
 	}
-	return l.near(name, f.stream)
+	return l.near(ctx, name, f.stream)
 }
 
 // far adds the streams under an address.
@@ -175,6 +205,7 @@ func (l *looking) far(ctx context.Context, address string, f placeFlags) error {
 		return err
 	}
 	if stream != "" {
+		l.followFar(ctx, conn, stream)
 		l.add(conn.place(stream, only))
 		return nil
 	}
@@ -208,12 +239,21 @@ func (l *looking) far(ctx context.Context, address string, f placeFlags) error {
 
 // farDossier adds the streams of a dossier.
 func (l *looking) farDossier(ctx context.Context, conn *connection, code string) error {
+	l.followFar(ctx, conn, code)
 	l.add(conn.place(importer.Stream(code), 0))
 	tills, err := conn.tills(ctx, code)
 	for _, till := range tills {
 		l.add(conn.place(importer.StreamUp(code, till), 0))
 	}
 	return err
+}
+
+// followFar is follow at the other end of a line.
+func (l *looking) followFar(ctx context.Context, conn *connection, stream string) {
+	_ = conn.use(ctx, func(d drop.Drop) error { // what is wrong with the line is told by the next step
+		l.follow(ctx, d, conn.config.Drop.Host+conn.config.Drop.Path, stream)
+		return nil
+	})
 }
 
 // server says how to log in where an address says: with the keys of the
