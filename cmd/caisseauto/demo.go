@@ -233,7 +233,7 @@ func (d *demo) next() {
 	text := strings.NewReplacer(
 		"TIME", seconds(time.Since(d.start).Seconds()),
 		"DOWN", filepath.Join(d.dir, "drop", demoDossier, "down"), "UP", filepath.Join(d.dir, "drop", demoDossier, "up", d.tills[0]),
-		"SIGNERS", d.server("allowed_signers"), "ERP", d.server("erp.db"),
+		"SIGNERS", d.server("allowed_signers"), "ERP", d.server("erp.db"), "DROP", filepath.Join(d.dir, "drop"), "DIR", d.dir,
 		"SERVER", d.server("server.toml"), "TILL", d.till(d.tills[0], "till.toml"),
 		"CAISSEAUTO", invocation(),
 	)
@@ -245,6 +245,13 @@ Look at the files, with nothing but stock tools:
   tar --zstd -xOf DOWN/0000000002.tar.zst | head
   ssh-keygen -Y verify -f SIGNERS -I server@demo -n manifest@caisseauto \
     -s DOWN/0000000002.manifest.json.sig < DOWN/0000000002.manifest.json
+
+And with this program, by the list of keys that a till was given:
+
+  CAISSEAUTO verify  --signers SIGNERS DROP
+  CAISSEAUTO inspect --signers SIGNERS DOWN/0000000002
+  CAISSEAUTO find    --signers SIGNERS article code=100001 DROP
+  CAISSEAUTO status  --config SERVER --html DIR/status.html
 
 Change something in ERP with sqlite3, then:
 

@@ -45,8 +45,13 @@ func timeline(t Till, now time.Time) template.HTML {
 	for day := begin.Truncate(24*time.Hour).AddDate(0, 0, 1); day.Before(end); day = day.AddDate(0, 0, 1) {
 		x := int(day.Sub(begin)/time.Hour) * column
 		fmt.Fprintf(&b, `<line class="axis" x1="%d" x2="%d" y1="0" y2="%d"/>`, x, x, height+3)
-		if x < (hours-30)*column {
+		// A label is 21 hours wide, on a phone 40: those that would run out at
+		// the end are left out.
+		switch {
+		case x < (hours-40)*column:
 			fmt.Fprintf(&b, `<text x="%d" y="%d">%s</text>`, x+3, height+labelled-2, day.Format("Mon 2 Jan"))
+		case x < (hours-21)*column:
+			fmt.Fprintf(&b, `<text class="late" x="%d" y="%d">%s</text>`, x+3, height+labelled-2, day.Format("Mon 2 Jan"))
 		}
 	}
 	for h := range hours {

@@ -137,7 +137,9 @@ func (c *trustCheck) backward(name func(int64) string, version int64, digest str
 			c.fault(Chain, name(version), "T7", "it is not the document that is known, or that the one after it names: %s", digest)
 			return
 		}
-		c.stream.span(version)
+		if rotation.Version(name(version)) > 0 {
+			c.stream.span(version)
+		}
 		if digest, err = previous(doc); err != nil {
 			c.fault(Chain, name(version), "T7", "%v", err) // cannot happen to what was signed
 			return
