@@ -57,7 +57,11 @@ func (p *patient) lookKeyFile(path string) {
 const lowSpace = 512 << 20
 
 func lookFolders(_ context.Context, p *patient) {
-	for _, dir := range []string{p.common.Paths.Outbox, p.common.Paths.Inbox, p.common.Paths.Stage} {
+	folders := []string{p.common.Paths.Outbox, p.common.Paths.Inbox, p.common.Paths.Stage}
+	if trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners); err == nil && len(trust.Dossiers()) > 0 {
+		folders = append(folders, filepath.Dir(p.common.Trust.AllowedSigners)) // trust documents are written there
+	}
+	for _, dir := range folders {
 		there := dir
 		for { // one that is not there yet is made where it is needed
 			if _, err := os.Stat(there); err == nil || filepath.Dir(there) == there {

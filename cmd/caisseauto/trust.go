@@ -57,8 +57,11 @@ func trustIn(c *config.Common, dossier string) (*keys.Trust, error) {
 // error; nil leaves the file alone.
 func updateTrust(path string, change func(*keys.Trust) (*keys.Trust, error)) (*keys.Trust, error) {
 	unlock, err := durable.Lock(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock"))
-	if err != nil {
+	if errors.Is(err, durable.ErrLocked) {
 		return nil, fmt.Errorf("%s is being changed by another process: %w", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be changed: %w", path, err)
 	}
 	defer func() { _ = unlock() }() // the kernel lets go in any case
 	now, err := keys.LoadTrust(path)
@@ -119,23 +122,23 @@ func (a *app) followTrust(ctx context.Context, c *config.Common, src drop.Drop, 
 			return now.For(dossier), err
 		}
 	}
-	if next, _, err := rotation.Follow(now, dossier, files, tills); err == nil && bytes.Equal(next.Text(), now.Text()) {
-		return now.For(dossier), nil
+	next, walk, err := rotation.Follow(now, dossier, files, tills)
+	err = a.distrust(dossier, next, err)
+	if bytes.Equal(next.Text(), now.Text()) {
+		return now.For(dossier), err
 	}
-	next, err := updateTrust(c.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
-		next, walk, err := rotation.Follow(t, dossier, files, tills)
-		for _, d := range walk.Documents {
-			a.log().Info("trust document", "dossier", dossier, "version", d.Version, "roots", len(d.Roots), "threshold", d.Threshold)
-		}
-		return next, err
+	for _, d := range walk.Documents {
+		a.log().Info("trust document", "dossier", dossier, "version", d.Version, "roots", len(d.Roots), "threshold", d.Threshold)
+	}
+	_, werr := updateTrust(c.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
+		next, _, _ := rotation.Follow(t, dossier, files, tills) // what it says is told already
+		return next, nil
 	})
-	if next == nil { // another process is at it
-		next = now
+	if werr != nil && !errors.Is(werr, durable.ErrLocked) { // else another process is at it
+		err = errors.Join(err, fmt.Errorf("version %d of %s counts in this run alone, because it cannot be kept: %w; let this account write %s and its folder",
+			next.Block(dossier).Version, dossier, werr, c.Trust.AllowedSigners))
 	}
-	if errors.Is(err, durable.ErrLocked) {
-		err = nil
-	}
-	return next.For(dossier), a.distrust(dossier, next, err)
+	return next.For(dossier), err
 }
 
 // followed is what counts in a dossier by what is on a drop now, for those who
