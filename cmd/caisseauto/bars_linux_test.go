@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal returns a terminal, and a function that closes it and returns what
-// was shown on it.
-func terminal(t *testing.T) (*os.File, func() string) {
+// pty opens a terminal, 24 lines of 160 columns: the side of the program, and
+// the side of whoever looks at it.
+func pty(t *testing.T) (tty, master *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -28,13 +28,20 @@ func terminal(t *testing.T) (*os.File, func() string) {
 	if err != nil {
 		t.Skip(err)
 	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Skip(err)
 	}
 	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 160}); err != nil {
 		t.Skip(err)
 	}
+	return tty, master
+}
+
+// terminal returns a terminal, and a function that closes it and returns what
+// was shown on it.
+func terminal(t *testing.T) (*os.File, func() string) {
+	t.Helper()
+	tty, master := pty(t)
 	shown := make(chan string)
 	go func() {
 		b, _ := io.ReadAll(master) // EIO when the last one closes
