@@ -62,6 +62,9 @@ type Exporter struct {
 	// Trust must hold the Signer's key under Principal: every batch is
 	// verified as a reader would before its head is written.
 	Trust *manifest.Trust
+	// TrustVersion is the newest version of the dossier's trust documents,
+	// which the heads name; 0: it follows none.
+	TrustVersion int64
 	// HeadLife is the time after which readers call a head stale; 0 is 24 h.
 	HeadLife time.Duration
 	// Till is asked, for the head of a stream up, what the till says of

@@ -132,6 +132,7 @@ func (e *Exporter) renewHead(ctx context.Context, stand manifest.Stand, oldest, 
 		Epoch: stand.Last.Epoch, Sequence: stand.Last.Sequence, Digest: stand.Last.Digest,
 		Baseline: stand.Baseline, Oldest: oldest,
 		Issue: max(previous.Issue, seenIssue) + 1, Issued: now, Expires: now.Add(life),
+		Trust: e.TrustVersion,
 	}
 	if e.Till != nil {
 		if h.Till, err = e.Till(ctx); err != nil {

@@ -26,6 +26,8 @@ func checkHead(h *Head) *Refusal {
 		return refuse("H2", "oldest %d is not among the batches 1 to %d", h.Oldest, h.Sequence)
 	case !h.Expires.After(h.Issued):
 		return refuse("H3", "it expires before it was issued")
+	case h.Trust < 0 || h.Trust > MaxSequence || h.Trust > 0 && IsUp(h.Stream):
+		return refuse("H9", "trust %d is no version of a trust document that such a head can name", h.Trust)
 	case IsUp(h.Stream) && h.Till == nil:
 		return refuse("H7", "the till says nothing of itself")
 	case !IsUp(h.Stream) && h.Till != nil:

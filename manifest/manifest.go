@@ -114,6 +114,10 @@ type Head struct {
 	Issue    int64     `json:"issue"`    // counts the heads of this stream
 	Issued   time.Time `json:"issued"`
 	Expires  time.Time `json:"expires"`
+	// Trust is the newest version of the dossier's trust documents that the
+	// writer of a stream down knows, so that nobody can withhold one unseen;
+	// 0: it follows none.
+	Trust int64 `json:"trust,omitempty"`
 	// Till is what the head of a stream up says beyond that, on the same
 	// level of the file; nil for other streams.
 	Till *TillState `json:"-"`

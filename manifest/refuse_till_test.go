@@ -101,6 +101,7 @@ var badTerms = []bad{
 // Heads of a till that say what may not be.
 var badTillHeads = []bad{
 	{"baseline of a till", "H1", `"baseline": 0`, `"baseline": 1`},
+	{"till that names a trust document", "H9", "  \"applied\": {", "  \"trust\": 3,\n  \"applied\": {"},
 	{"till without incarnation", "H7", "  \"incarnation\": \"" + incarnation + "\",\n", ""},
 	{"till without alarms", "H7", ",\n  \"alarms\": [\n    \"the drop refuses the key\"\n  ]", ""},
 	{"till without waiting", "H7", "  \"waiting\": 12,\n", ""},

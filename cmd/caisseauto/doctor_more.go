@@ -166,6 +166,8 @@ func (p *patient) lookHeads(ctx context.Context, d drop.Drop) {
 		switch {
 		case err != nil:
 			p.wrong("if it stays so: the files there were changed, or "+p.common.Trust.AllowedSigners+" lacks the key of the server", "head of %s on the drop: %v", streamDown(code), err)
+		case withheld(r.head, now, code) != nil:
+			p.wrong("on the server: caisseauto ship; if it is there, somebody keeps it from this machine", "%v", withheld(r.head, now, code))
 		case r.head == nil:
 			p.note("caisseauto export on the server", "nothing of %s is on the drop yet", streamDown(code))
 		case r.head.Issued.After(p.now.Add(apart)):

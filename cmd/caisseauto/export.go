@@ -126,7 +126,7 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	bar := j.app.bar("reading rows", false)
 	e := &exporter.Exporter{
 		Source: j.source, Stream: stream, Outbox: streamFolder(j.cfg.Paths.Outbox, stream),
-		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: trust,
+		Signer: j.signer, Principal: j.cfg.Signing.Principal, Trust: trust, TrustVersion: versionOf(trust, d.Code),
 		HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.rows, Log: j.app.log(),
 	}
 	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason,

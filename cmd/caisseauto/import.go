@@ -123,6 +123,9 @@ func (a *app) importDown(ctx context.Context, noFetch bool) error {
 	for _, b := range r.Batches {
 		a.event("applied", t.stream, b.Position.Sequence, b.Elapsed, "kind", string(b.Kind), "rows", b.Rows, "locked", b.Locked.Seconds())
 	}
+	if trustErr == nil { // else it has told why
+		trustErr = withheld(r.Head, t.trust, t.dossier)
+	}
 	err = t.remember(ctx, r, errors.Join(err, trustErr))
 	if err == nil || len(r.Batches) > 0 { // what was applied stays applied
 		if perr := t.print(r, filtered); err == nil {

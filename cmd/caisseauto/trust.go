@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"caisseauto/importer"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
@@ -50,6 +51,27 @@ func trustIn(c *config.Common, dossier string) (*keys.Trust, error) {
 		return nil, err
 	}
 	return t.For(dossier), nil
+}
+
+// versionOf is the newest version of a dossier's trust documents that is known,
+// 0 where none is followed.
+func versionOf(t *keys.Trust, dossier string) int64 {
+	if b := t.Block(dossier); b != nil {
+		return b.Version
+	}
+	return 0
+}
+
+// withheld refuses what a head says of trust documents that are not here: a
+// thief who can keep one from the tills goes on with a key that it revokes.
+func withheld(h *importer.Head, t *keys.Trust, dossier string) error {
+	known := versionOf(t, dossier)
+	if h == nil || known == 0 || h.Trust <= known {
+		return nil
+	}
+	name := dossier + "/" + drop.TrustFolder + "/" + rotation.Name(known+1)
+	return fmt.Errorf("%s: %w: the head of %s names version %d of the trust documents, and this one is not here: withheld, removed, or not copied yet; version %d stays in force; run again, and if this stays, ask for it at the server (caisseauto ship)",
+		name, rotation.ErrRefused, h.Stream, h.Trust, known)
 }
 
 // updateTrust changes an allowed_signers file, all at once, while no other

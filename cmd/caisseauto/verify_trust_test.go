@@ -113,6 +113,12 @@ var trustTamperings = []struct {
 	{"document withheld", "second", func(s *shop) { s.remove("trust/0000000003.json") },
 		"trust trust/tills-0000000002.json, signer down/HEAD.json, signer down/0000000002.manifest.json, signer receipts/001.json"},
 	{"document withheld, which the auditor knows", "third", func(s *shop) { s.remove("trust/0000000003.json") }, "completeness trust/0000000003.json"},
+	{"newest document withheld, with its signatures", "first", func(s *shop) {
+		for _, n := range []string{"", ".root-3.sig", ".root-4.sig"} {
+			s.remove("trust/0000000003.json" + n)
+		}
+		s.forge("down/HEAD.json", keys.NamespaceHead) // with the key that it would have retired
+	}, "completeness trust/0000000003.json, trust trust/tills-0000000002.json, signer down/0000000002.manifest.json, signer receipts/001.json"},
 	{"a gap", "first", func(s *shop) { s.remove("trust/0000000002.json") },
 		"completeness trust/0000000002.json, trust trust/tills-0000000002.json, signer down/HEAD.json, signer down/0000000002.manifest.json, signer receipts/001.json"},
 	{"one signature withheld", "second", func(s *shop) { s.remove("trust/0000000003.json.root-4.sig") },

@@ -64,6 +64,7 @@ type Down struct {
 	Oldest   int64     `json:"oldest"`
 	Issued   time.Time `json:"issued,omitzero"`
 	Expires  time.Time `json:"expires,omitzero"`
+	Trust    int64     `json:"trust"` // newest version of the trust documents that the head names; 0: none
 	Alarms   []string  `json:"alarms"`
 	History  []Event   `json:"-"`
 }
@@ -228,6 +229,10 @@ func (g *gathering) down() error {
 			return err
 		}
 		d.Sequence, d.Epoch, d.Baseline, d.Oldest, d.Issued, d.Expires = h.Sequence, h.Epoch, h.Baseline, h.Oldest, h.Issued, h.Expires
+		if b := g.trust.Block(g.d.Dossier); b != nil && h.Trust > b.Version {
+			d.Alarms = append(d.Alarms, fmt.Sprintf("the head names version %d of the trust documents, and version %d is the newest that is here: one was withheld or removed", h.Trust, b.Version))
+		}
+		d.Trust = h.Trust
 		return nil
 	})
 	switch {

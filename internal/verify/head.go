@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"caisseauto/keys/rotation"
 	"caisseauto/manifest"
 )
 
@@ -52,8 +53,21 @@ func (v *verifier) checkHead(p place, root *os.Root, trust *manifest.Trust) head
 	})
 	if h.head != nil {
 		v.checkFresh(h, p.stream)
+		h.trusts(p)
 	}
 	return h
+}
+
+// trusts holds the version of the trust documents that a head names against
+// what is there: whoever withholds the newest one lets a revoked key live on.
+func (h heading) trusts(p place) {
+	if h.head.Trust == 0 || p.dossier == "" {
+		return
+	}
+	name := rotation.Name(h.head.Trust)
+	if _, err := os.Lstat(filepath.Join(p.dossier, trustFolder, name)); errors.Is(err, fs.ErrNotExist) {
+		h.faultAt(filepath.Base(p.dossier)+"/"+trustFolder+"/"+name, Completeness, "", "it is not there, but the head names this version of the trust documents")
+	}
 }
 
 // checkFresh judges the head's age.
