@@ -123,7 +123,15 @@ func (p *publication) version(t *keys.Trust, doc []byte, signatures []rotation.S
 	if err := p.mine(next); err != nil {
 		return nil, err
 	}
-	if err := p.put(rotation.Name(next.Block(p.dossier).Version), doc, signatures); err != nil {
+	name := rotation.Name(next.Block(p.dossier).Version)
+	var published []rotation.Signature
+	for _, s := range signatures { // whatever the draft was called
+		s.File = name + s.File[strings.LastIndex(s.File, ".root-"):]
+		if drop.ValidPath(p.dossier + "/" + drop.TrustFolder + "/" + s.File) {
+			published = append(published, s)
+		}
+	}
+	if err := p.put(name, doc, published); err != nil {
 		return nil, err
 	}
 	// Receipts are not numbered like batches: those of a key that is no
