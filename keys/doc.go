@@ -20,6 +20,13 @@
 // from the signature, and accepts neither a signature file nor a list of keys
 // with anything odd in it.
 //
+// Where roots sign who is trusted, the list has a [Block] that their documents
+// have written; package caisseauto/keys/rotation goes from one to the next.
+// Keys come to an end there by numbers of batches, never by time:
+// [Trust.Batch] says whether a signature counts for one, [Trust.Current]
+// whether a key still signs heads and receipts, and [Trust.For] what of a list
+// counts in a dossier.
+//
 // Keys: Ed25519 is the default. ECDSA P-256 is there for tills under fiscal
 // rules that list it (NF525), RSA from 2048 bits for those who must. A private
 // key lies in a file, encrypted or not ([New], [Load]), or in the SSH agent

@@ -46,7 +46,9 @@ stick. It opens no network connection and no database. The verdicts are kept apa
 
 The exit code is 0 when nothing is wrong, 65 when anything is. Archives are
 decompressed for the last check when they have at most 16 MiB together, or with
---contents all. scripts/verify comes to the same verdicts with stock tools.`,
+--contents all. Where trust documents lie beside the streams, the list of keys says
+where they begin: one that was handed out years ago still does. scripts/verify comes
+to the same verdicts with stock tools.`,
 		Example: `  caisseauto verify --signers allowed_signers /mnt/usb/drop
   caisseauto verify drop/ACME/down/0000000042.manifest.json
   caisseauto verify --report report.html /mnt/usb/drop

@@ -16,7 +16,11 @@
 //   - signature: each statement is signed, in the namespace of its kind, by
 //     the key that the signature names;
 //   - signer: that key belongs to the principal who may sign there;
-//   - trust: the key was neither retired before nor revoked at that number;
+//   - trust: the key was neither retired before nor revoked at that number.
+//     Trust documents that lie beside the streams are followed from where the
+//     list of keys that was given begins, and are checked as a stream of their
+//     own: enough roots have signed each, and the list of keys beside them says
+//     what they say;
 //   - hash: each archive has the size and SHA-256 that were signed;
 //   - chain: each manifest names the one before it, by its digest, and heads
 //     and receipts name manifests that are there;
