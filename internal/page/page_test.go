@@ -83,7 +83,7 @@ func TestStyle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"prefers-color-scheme: dark", "@media print", "screen and (max-width: 800px)"} {
+	for _, want := range []string{"prefers-color-scheme: dark", "@media print", "screen and (max-width: 960px)"} {
 		if !bytes.Contains(css, []byte(want)) {
 			t.Errorf("no %q", want)
 		}
