@@ -56,6 +56,14 @@ func TestScripts(t *testing.T) {
 			e.Setenv("REPOSITORY", repository) // for scripts that a document holds
 			return err
 		},
+		// Each command is a process of the test binary, and with the race
+		// detector in it that takes most of a second to begin.
+		Condition: func(cond string) (bool, error) {
+			if cond == "race" {
+				return raceEnabled, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": exitsWith,
 			"flip": flip,

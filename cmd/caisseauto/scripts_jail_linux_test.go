@@ -102,7 +102,7 @@ func (j *jail) build() {
 	for range 2 { // the second time finds everything as it is to be
 		for _, n := range shopTills {
 			out := j.script(0, "add-till", "ACME", n, j.public("till-"+n+"/keys/till"))
-			if !strings.Contains(out, "sftp://"+j.prefix+"-acme-"+n+"@drop.example/") || !strings.Contains(out, "allowed_signers") {
+			if !strings.Contains(out, "sftp://"+j.prefix+"-acme-"+n+"@drop.example/") || !strings.Contains(out, "caisseauto trust add-till "+n+" --dossier ACME") {
 				j.t.Errorf("add-till says\n%s", out)
 			}
 		}
