@@ -127,3 +127,16 @@ func (t *Trust) find(claimed ssh.PublicKey, namespace string) (key ssh.PublicKey
 	slices.Sort(principals)
 	return key, slices.Compact(principals), nil
 }
+
+// Owners returns the principals whose key it is, over all lines, sorted.
+func (t *Trust) Owners(pub ssh.PublicKey) []string {
+	blob := pub.Marshal()
+	var list []string
+	for _, e := range t.entries {
+		if bytes.Equal(e.blob, blob) {
+			list = append(list, e.principals...)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

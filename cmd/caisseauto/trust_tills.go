@@ -58,6 +58,9 @@ func (a *app) trustAddTill(ctx context.Context, args []string, f addTillFlags) e
 	}
 	was := 0
 	next, err := updateTrust(p.cfg.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
+		if other := slices.DeleteFunc(t.Owners(pub), func(who string) bool { return who == g.Principal }); len(other) > 0 {
+			return nil, &usageError{fmt.Errorf("%s is the key of %s already: every till has a key of its own, which caisseauto init till makes; nothing was changed", f.key, strings.Join(other, ", "))}
+		}
 		b := t.Block(p.dossier)
 		if b == nil {
 			return withLine(t, g)
