@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
-	"caisseauto/exporter"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
@@ -144,19 +143,10 @@ func (p *publication) version(t *keys.Trust, doc []byte, signatures []rotation.S
 
 // mine makes sure that our own key signs under the new version.
 func (p *publication) mine(t *keys.Trust) error {
-	probe := []byte("caisseauto: may this key sign?\n")
 	for _, namespace := range serverNamespaces {
-		sig, err := p.signer.Sign(probe, namespace)
-		if err != nil {
-			return err
-		}
-		who, err := t.For(p.dossier).Identify(probe, sig, namespace)
-		if err == nil {
-			err = t.Current(who.Fingerprint, p.dossier)
-		}
-		if err != nil {
-			return fmt.Errorf("%w under this version: %w; nothing was published; name the key that the version has for %s under [signing] in %s first",
-				exporter.ErrKey, err, p.cfg.Signing.Principal, p.cfg.File)
+		if err := maySign(p.signer, p.cfg.Signing.Principal, p.dossier, t.For(p.dossier), namespace); err != nil {
+			return fmt.Errorf("%w; nothing was published; name the key that this version has for %s under [signing] in %s first",
+				err, p.cfg.Signing.Principal, p.cfg.File)
 		}
 	}
 	return nil
