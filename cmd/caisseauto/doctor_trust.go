@@ -35,7 +35,11 @@ func lookTrust(_ context.Context, p *patient) {
 		case b.Threshold == 1:
 			p.note("let two sign: caisseauto trust rotate --root root-N@…=FILE.pub --threshold 2", "one root of %s decides alone: whoever steals its key decides whom all tills trust", dossier)
 		default:
-			p.ok("trust documents of %s: version %d, %d of %d roots sign the next one, list %d of tills", dossier, b.Version, b.Threshold, n, b.TillsVersion)
+			tills := "" // a till has no need of the list
+			if b.TillsVersion > 0 {
+				tills = fmt.Sprintf(", list %d of tills", b.TillsVersion)
+			}
+			p.ok("trust documents of %s: version %d, %d of %d roots sign the next one%s", dossier, b.Version, b.Threshold, n, tills)
 		}
 		for _, l := range b.Keys {
 			if f := ssh.FingerprintSHA256(l.Key); p.server != nil && trust.Current(f, dossier) == nil && p.signsWith(f) {
