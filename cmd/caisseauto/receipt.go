@@ -45,7 +45,11 @@ func (w *worker) receipt(ctx context.Context, j job, stream string, r *collectRe
 // mayReceipt makes sure, before anything is integrated, that a till with our
 // allowed_signers would accept our receipts.
 func mayReceipt(signer keys.Signer, principal, dossier string, trust *keys.Trust) error {
-	if err := maySign(signer, principal, dossier, trust, keys.NamespaceReceipt); err != nil {
+	err := maySign(signer, principal, dossier, trust, keys.NamespaceReceipt)
+	if errors.Is(err, keys.ErrRetired) || errors.Is(err, keys.ErrRevoked) {
+		return fmt.Errorf("%w; nothing was collected", err)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; nothing was collected; its line in allowed_signers, here and on the tills, should be: %s",
 			err, keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), ""))
 	}

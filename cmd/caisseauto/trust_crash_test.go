@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"caisseauto/keys"
+	"caisseauto/keys/rotation"
 )
 
 // TestShopTrustUnfinished: a run that ends before allowed_signers says what it
@@ -63,4 +64,49 @@ func TestShopTrustUnfinished(t *testing.T) {
 	s.trust("publish", s.path("safe/0000000004.json"))
 	s.trust("publish", s.path("safe/0000000004.json"))
 	verified(t, s.path("third"), s.path("drop")).want(t)
+}
+
+// TestTrustLineByHand: a line that is commented out lets nobody sign.
+func TestTrustLineByHand(t *testing.T) {
+	pub, err := keys.Generate(t.TempDir()+"/k", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := rotation.Grant{Principal: "till-017@acme", Namespaces: tillNamespaces, Key: keys.AuthorizedLine(pub, "")}
+	line := keys.AllowedLine([]string{g.Principal}, g.Namespaces, pub, "")
+	for _, before := range []string{"", "#" + line, line, line + "\n"} {
+		trust, err := keys.ParseAllowedSigners("x", []byte(before))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := withLine(trust, g)
+		if err != nil || !next.Holds(g.Principal)(pub) || strings.Count("\n"+string(next.Text()), "\n"+line) != 1 {
+			t.Errorf("%q became %q, %v", before, next.Text(), err)
+		}
+	}
+}
+
+// TestShopVerifyCopyByHand: also of a stream that lies by itself, a server's
+// line by hand does not count where the roots say who the server is.
+func TestShopVerifyCopyByHand(t *testing.T) {
+	s := newShop(t)
+	s.ceremony()
+	pub, err := keys.Generate(s.path("stranger"), "stranger")
+	check(s, err)
+	stranger, err := keys.Load(s.path("stranger"), nil)
+	check(s, err)
+	s.write(s.path("third"), append(s.read(s.path("third")), keys.AllowedLine([]string{"server@acme"}, nil, pub, "")+"\n"...))
+	sig, err := stranger.Sign(s.read(s.path("drop/ACME/down/HEAD.json")), keys.NamespaceHead)
+	check(s, err)
+	check(s, os.CopyFS(s.path("copy"), os.DirFS(s.path("drop/ACME/down"))))
+	s.write(s.path("copy/HEAD.json.sig"), sig)
+	code, out, _ := s.run("verify", "--signers", s.path("third"), "--stream", "ACME/down", s.path("copy"))
+	if code != exitRefused || !strings.Contains(out, "HEAD.json: signer (rule S4)") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	// The dossier's row is there in whatever order the paths are named.
+	_, out, _ = s.run("verify", "--signers", s.path("first"), s.path("drop/ACME/down"), s.path("drop"))
+	if !strings.Contains(out, "\nACME/trust ") {
+		t.Errorf("no row for the trust documents:\n%s", out)
+	}
 }

@@ -192,10 +192,10 @@ func withLine(t *keys.Trust, g rotation.Grant) (*keys.Trust, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := keys.AllowedLine([]string{g.Principal}, g.Namespaces, pub, "")
-	if strings.Contains(string(t.Text()), line) {
+	if t.Holds(g.Principal)(pub) {
 		return t, nil
 	}
+	line := keys.AllowedLine([]string{g.Principal}, g.Namespaces, pub, "")
 	text := t.Text()
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')

@@ -40,12 +40,15 @@ func (v *verifier) believe(all []place) {
 		if _, done := v.trust[home+"/"+dossier]; done {
 			continue
 		}
-		given := v.o.Trust(dossier)
-		if given == nil || home == "" {
-			v.trust[home+"/"+dossier] = given
-			continue
+		trust := v.o.Trust(dossier)
+		if trust != nil && home != "" {
+			whole := slices.ContainsFunc(all, func(q place) bool { return q.dossier == home })
+			trust = v.followTrust(home, dossier, trust, whole)
 		}
-		v.trust[home+"/"+dossier] = v.followTrust(home, dossier, given, p.dossier != "").For(dossier)
+		if trust != nil {
+			trust = trust.For(dossier)
+		}
+		v.trust[home+"/"+dossier] = trust
 	}
 }
 

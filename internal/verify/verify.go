@@ -113,7 +113,7 @@ const largeManifest = 256 << 10
 // to read.
 func (v *verifier) find(paths []string) ([]place, error) {
 	var all []place
-	seen := map[string]bool{}
+	seen := map[string]int{} // where in all
 	for _, path := range paths {
 		more, err := places(path, v.o.Stream)
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, errTooMany) {
@@ -125,11 +125,15 @@ func (v *verifier) find(paths []string) ([]place, error) {
 			return nil, err
 		}
 		for _, p := range more {
-			if id := fmt.Sprintf("%s %d", p.folder, p.only); !seen[id] {
-				seen[id] = true
-				all = append(all, p)
-				v.total += archives(p)
+			id := fmt.Sprintf("%s %d", p.folder, p.only)
+			if i, ok := seen[id]; ok {
+				// Named once alone and once with its dossier: the dossier counts.
+				all[i].dossier = cmp.Or(all[i].dossier, p.dossier)
+				continue
 			}
+			seen[id] = len(all)
+			all = append(all, p)
+			v.total += archives(p)
 		}
 		v.report.Paths = append(v.report.Paths, path)
 	}
