@@ -2,8 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,10 +20,7 @@ const (
 
 // Digest returns the SHA-256 of doc in lower-case hex, as it stands in
 // previous, manifest_sha256 and [Position].
-func Digest(doc []byte) string {
-	sum := sha256.Sum256(doc)
-	return hex.EncodeToString(sum[:])
-}
+func Digest(doc []byte) string { return keys.Digest(doc) }
 
 // Time returns t as the format writes times: UTC, whole seconds.
 func Time(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

@@ -140,8 +140,15 @@ func (c *collection) follow(ctx context.Context, w *worker) error {
 // that it changes, and ends nothing.
 func (c *collection) background(ctx context.Context) error {
 	last, failures := "", 0
-	for {
-		results, err := c.once(ctx)
+	for again := false; ; again = true {
+		var results []collectResult
+		var err error
+		if again { // whom to believe may have changed since the last round
+			err = c.believe()
+		}
+		if err == nil {
+			results, err = c.once(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -182,9 +189,6 @@ func (c *collection) once(ctx context.Context) ([]collectResult, error) {
 	}
 	defer first.close()
 	if err := first.db.Init(ctx); err != nil {
-		return nil, err
-	}
-	if err := c.believe(); err != nil { // it may have changed since the last round
 		return nil, err
 	}
 	trustErr := c.follow(ctx, first)

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"golang.org/x/crypto/ssh"
-
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
@@ -41,18 +39,7 @@ func lookTrust(_ context.Context, p *patient) {
 			}
 			p.ok("trust documents of %s: version %d, %d of %d roots sign the next one%s", dossier, b.Version, b.Threshold, n, tills)
 		}
-		for _, l := range b.Keys {
-			if f := ssh.FingerprintSHA256(l.Key); p.server != nil && trust.Current(f, dossier) == nil && p.signsWith(f) {
-				p.ok("version %d of %s has the key that signs here, as %s", b.Version, dossier, l.Principal)
-			}
-		}
 	}
-}
-
-// signsWith reports whether the signing key of this side has that fingerprint.
-func (p *patient) signsWith(fingerprint string) bool {
-	signer, err := p.app.signerOf(p.common)
-	return err == nil && ssh.FingerprintSHA256(signer.Public()) == fingerprint
 }
 
 // codes are the dossiers of this side.

@@ -145,7 +145,7 @@ func (a *app) followTrust(ctx context.Context, c *config.Common, src drop.Drop, 
 		}
 	}
 	next, walk, err := rotation.Follow(now, dossier, files, tills)
-	err = a.distrust(dossier, next, err)
+	err = distrust(dossier, next, err)
 	if bytes.Equal(next.Text(), now.Text()) {
 		return now.For(dossier), err
 	}
@@ -153,6 +153,9 @@ func (a *app) followTrust(ctx context.Context, c *config.Common, src drop.Drop, 
 		a.log().Info("trust document", "dossier", dossier, "version", d.Version, "roots", len(d.Roots), "threshold", d.Threshold)
 	}
 	_, werr := updateTrust(c.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
+		if bytes.Equal(t.Text(), now.Text()) {
+			return next, nil
+		}
 		next, _, _ := rotation.Follow(t, dossier, files, tills) // what it says is told already
 		return next, nil
 	})
@@ -174,7 +177,7 @@ func followed(ctx context.Context, d drop.Drop, t *keys.Trust, dossier string) (
 }
 
 // distrust tells what a refused document means.
-func (a *app) distrust(dossier string, t *keys.Trust, err error) error {
+func distrust(dossier string, t *keys.Trust, err error) error {
 	if !errors.Is(err, rotation.ErrRefused) {
 		return err
 	}

@@ -111,7 +111,7 @@ func withDigest(files trustFiles, digest string) ([]byte, []rotation.Signature, 
 			return nil, nil, err
 		}
 		if keys.Digest(doc) == digest {
-			signatures, err := rotation.Signatures(files, n)
+			signatures, err := rotation.Signatures(files, names, n)
 			return doc, signatures, err
 		}
 	}

@@ -160,7 +160,7 @@ func retireOthers(d *rotation.Document, f draftFlags) error {
 		principal, _, _ := strings.Cut(g, "=")
 		for _, old := range d.Keys {
 			fingerprint := rotation.Fingerprint(old.Key)
-			if old.Principal != principal || limited(d.Retired, fingerprint) || limited(d.Revoked, fingerprint) {
+			if old.Principal != principal || slices.ContainsFunc(slices.Concat(d.Retired, d.Revoked), func(l keys.Limit) bool { return l.Key == fingerprint }) {
 				continue
 			}
 			d.Retired = append(d.Retired, keys.Limit{Principal: principal, Key: fingerprint, Stream: streamOf(d.Dossier, principal), Sequence: f.through})
@@ -169,8 +169,14 @@ func retireOthers(d *rotation.Document, f draftFlags) error {
 	return nil
 }
 
-func limited(list []keys.Limit, fingerprint string) bool {
-	return slices.ContainsFunc(list, func(l keys.Limit) bool { return l.Key == fingerprint })
+// limited sets the one limit that a key has.
+func limited(retired, revoked []keys.Limit, end keys.Limit, revoke bool) (newRetired, newRevoked []keys.Limit) {
+	same := func(l keys.Limit) bool { return l.Key == end.Key }
+	retired, revoked = slices.DeleteFunc(slices.Clone(retired), same), slices.DeleteFunc(slices.Clone(revoked), same)
+	if revoke {
+		return retired, append(revoked, end)
+	}
+	return append(retired, end), revoked
 }
 
 // streamOf is the stream that a principal seals.
@@ -179,24 +185,6 @@ func streamOf(dossier, principal string) string {
 		return dossier + "/packages"
 	}
 	return streamDown(dossier)
-}
-
-// limit adds a limit to a draft.
-func limit(d *rotation.Document, principal, key string, f draftFlags, revoke bool) error {
-	fingerprint, err := oneKey(d.Keys, principal, key)
-	if err != nil {
-		return err
-	}
-	l := keys.Limit{Principal: principal, Key: fingerprint, Stream: streamOf(d.Dossier, principal), Sequence: cmp.Or(f.from, 0)}
-	same := func(l keys.Limit) bool { return l.Key == fingerprint }
-	d.Retired, d.Revoked = slices.DeleteFunc(slices.Clone(d.Retired), same), slices.DeleteFunc(slices.Clone(d.Revoked), same)
-	if revoke {
-		d.Revoked = append(d.Revoked, l)
-		return nil
-	}
-	l.Sequence = f.through
-	d.Retired = append(d.Retired, l)
-	return nil
 }
 
 // oneKey finds the key of a principal that is meant.

@@ -39,32 +39,23 @@ func (a *app) trustPublish(ctx context.Context, args []string, noShip bool) erro
 	if len(args) != 1 {
 		return &usageError{errors.New("FILE: which version? its signatures lie beside it")}
 	}
-	cfg, dossier, err := a.trustServer()
-	if err != nil {
-		return err
-	}
 	doc, signatures, err := signedDraft(args[0])
 	if err != nil {
 		return err
 	}
-	signer, err := a.signerOf(&cfg.Common)
+	p, err := a.publication(ctx)
 	if err != nil {
 		return err
 	}
-	out, err := openLocal(cfg.Paths.Outbox, true)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	p := &publication{app: a, ctx: ctx, cfg: cfg, dossier: dossier, signer: signer, out: out}
-	next, err := updateTrust(cfg.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
+	defer p.out.Close()
+	next, err := updateTrust(p.cfg.Trust.AllowedSigners, func(t *keys.Trust) (*keys.Trust, error) {
 		return p.version(t, doc, signatures)
 	})
 	if err != nil {
 		return err
 	}
-	b := next.Block(dossier)
-	a.printf("%s follows version %d now: %d of %d roots must sign the next one; %d tills in list %d\n", dossier, b.Version, b.Threshold, len(b.Roots), len(b.Tills), b.TillsVersion)
+	b := next.Block(p.dossier)
+	a.printf("%s follows version %d now: %d of %d roots must sign the next one; %d tills in list %d\n", p.dossier, b.Version, b.Threshold, len(b.Roots), len(b.Tills), b.TillsVersion)
 	return p.ship(noShip)
 }
 
@@ -180,15 +171,9 @@ func (p *publication) renewReceipts(next, before *keys.Trust) error {
 	if old == nil || len(b.Retired)+len(b.Revoked) == 0 || len(b.Retired) == len(old.Retired) && len(b.Revoked) == len(old.Revoked) {
 		return nil
 	}
-	db, err := sqlite.OpenCollector(p.cfg.Database.DSN, captureOf(p.cfg), sqlite.CollectOptions{StageDir: p.cfg.Paths.Stage, Log: p.app.log()})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if err := db.Init(p.ctx); err != nil {
-		return err
-	}
-	return db.RenewReceipts(p.ctx, p.dossier)
+	return p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+		return db.RenewReceipts(ctx, p.dossier)
+	})
 }
 
 // relist signs the list of tills anew where the newest one is not signed by our

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
@@ -219,9 +220,12 @@ func (a *app) trustLimit(ctx context.Context, args []string, f draftFlags, revok
 	if err != nil {
 		return err
 	}
-	if err := limit(d, args[0], f.key, f, revoke); err != nil {
+	fingerprint, err := oneKey(d.Keys, args[0], f.key)
+	if err != nil {
 		return err
 	}
+	end := keys.Limit{Principal: args[0], Key: fingerprint, Stream: streamOf(d.Dossier, args[0]), Sequence: number}
+	d.Retired, d.Revoked = limited(d.Retired, d.Revoked, end, revoke)
 	return a.writeDraft(d, f)
 }
 
@@ -246,13 +250,7 @@ func (a *app) tillLimit(ctx context.Context, principal, key string, number int64
 			}
 			role, _, _ := strings.Cut(principal, "@")
 			end := keys.Limit{Principal: principal, Key: fingerprint, Sequence: number, Stream: p.streamUp(strings.TrimPrefix(role, "till-"))}
-			same := func(l keys.Limit) bool { return l.Key == fingerprint }
-			l.Retired, l.Revoked = slices.DeleteFunc(slices.Clone(l.Retired), same), slices.DeleteFunc(slices.Clone(l.Revoked), same)
-			if revoke {
-				l.Revoked = append(l.Revoked, end)
-			} else {
-				l.Retired = append(l.Retired, end)
-			}
+			l.Retired, l.Revoked = limited(l.Retired, l.Revoked, end, revoke)
 			return nil
 		})
 	})
@@ -268,16 +266,16 @@ func (a *app) tillLimit(ctx context.Context, principal, key string, number int64
 }
 
 // streamUp is the stream of a till, whose principal is in lower case, as the
-// server knows it.
+// server knows it: one that it has never heard of has no batches to be judged.
 func (p *publication) streamUp(till string) string {
-	if db, err := sqlite.OpenCollector(p.cfg.Database.DSN, captureOf(p.cfg), sqlite.CollectOptions{StageDir: p.cfg.Paths.Stage, Log: p.app.log()}); err == nil {
-		defer db.Close()
-		known, err := db.Tills(p.ctx, p.dossier)
+	_ = p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+		known, err := db.Tills(ctx, p.dossier)
 		for _, k := range known {
-			if err == nil && strings.EqualFold(k.Till, till) {
-				return importer.StreamUp(p.dossier, k.Till)
+			if strings.EqualFold(k.Till, till) {
+				till = k.Till
 			}
 		}
-	}
+		return err
+	})
 	return importer.StreamUp(p.dossier, till)
 }

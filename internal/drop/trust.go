@@ -26,6 +26,10 @@ func MirrorTrust(ctx context.Context, dst, src Drop, dossier string) (copied int
 		return 0, err
 	}
 	dir := dossier + "/" + TrustFolder
+	l, err := src.List(ctx, dir)
+	if err != nil || len(l.Files) == 0 {
+		return 0, err
+	}
 	have, err := dst.List(ctx, dir)
 	if err != nil {
 		return 0, err
@@ -33,10 +37,6 @@ func MirrorTrust(ctx context.Context, dst, src Drop, dossier string) (copied int
 	there := map[string]int64{}
 	for _, f := range have.Files {
 		there[f.Name] = f.Size
-	}
-	l, err := src.List(ctx, dir)
-	if err != nil {
-		return 0, err
 	}
 	names := map[string]bool{}
 	for _, f := range l.Files {

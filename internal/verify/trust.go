@@ -160,41 +160,27 @@ func (s *Stream) span(version int64) {
 
 // forward walks the versions that the list of keys did not know yet.
 func (c *trustCheck) forward(dossier string) {
-	newest := int64(0)
-	for _, n := range c.names {
-		newest = max(newest, rotation.Version(n))
-	}
-	for version := c.block.Version + 1; version <= newest; version++ {
-		name := rotation.Name(version)
-		doc, err := c.files.Read(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			c.fault(Completeness, name, "", "it is not there, and version %d is", newest)
-			return
-		}
+	next, walk, err := rotation.Follow(c.trust, dossier, c.files, false)
+	c.trust, c.block = next, next.Block(dossier)
+	for _, d := range walk.Documents {
 		c.stream.saw(Trust)
-		if err != nil {
-			c.fault(Trust, name, "T1", "cannot be read: %v", cause(err))
-			return
-		}
-		signatures, err := rotation.Signatures(c.files, name)
-		if err != nil {
-			c.fault(Trust, name, "T8", "its signatures cannot be read: %v", cause(err))
-			return
-		}
-		next, d, err := rotation.Advance(c.trust, dossier, doc, signatures)
-		if err != nil {
-			c.refused(name, err)
-			return
-		}
-		c.trust, c.block = next, next.Block(dossier)
 		c.stream.span(d.Version)
+	}
+	name := rotation.Name(c.block.Version + 1)
+	if err != nil {
+		c.refused(name, "T1", err)
+	} else if newest := rotation.Newest(c.names, rotation.Version); newest > c.block.Version {
+		c.fault(Completeness, name, "", "it is not there, and version %d is", newest)
 	}
 }
 
-func (c *trustCheck) refused(name string, err error) {
+// refused files a document that was not taken over, under rule where it could
+// not even be read.
+func (c *trustCheck) refused(name, rule string, err error) {
+	c.stream.saw(Trust)
 	r := (*rotation.Refusal)(nil)
 	if !errors.As(err, &r) {
-		r = &rotation.Refusal{Detail: err.Error()}
+		r = &rotation.Refusal{Rule: rule, Detail: fmt.Sprintf("cannot be read: %v", cause(err))}
 	}
 	c.fault(Trust, name, r.Rule, "%s; version %d and list %d of tills stay in force", r.Detail, c.block.Version, c.block.TillsVersion)
 }
@@ -202,29 +188,15 @@ func (c *trustCheck) refused(name string, err error) {
 // tills takes over the newest list of tills, and follows the lists down from
 // there.
 func (c *trustCheck) tills(dossier string) {
-	newest := int64(0)
-	for _, n := range c.names {
-		newest = max(newest, rotation.TillsVersion(n))
+	next, l, err := rotation.FollowTills(c.trust, dossier, c.files, c.names)
+	if err != nil {
+		c.refused(rotation.TillsName(rotation.Newest(c.names, rotation.TillsVersion)), "T13", err)
+		return
 	}
-	if newest > c.block.TillsVersion {
-		name := rotation.TillsName(newest)
+	if l != nil {
 		c.stream.saw(Trust)
-		doc, err := c.files.Read(name)
-		var sig []byte
-		if err == nil {
-			sig, err = c.files.Read(name + ".sig")
-		}
-		if err != nil {
-			c.fault(Trust, name, "T13", "it or its signature cannot be read: %v", cause(err))
-			return
-		}
-		next, _, err := rotation.Enrol(c.trust, dossier, newest, doc, sig)
-		if err != nil {
-			c.refused(name, err)
-			return
-		}
-		c.trust, c.block = next, next.Block(dossier)
 	}
+	c.trust, c.block = next, next.Block(dossier)
 	c.backward(rotation.TillsName, c.block.TillsVersion, c.block.TillsDigest, func(doc []byte) (string, error) {
 		l, err := rotation.ParseTills("", doc)
 		if err != nil {

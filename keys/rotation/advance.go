@@ -86,28 +86,27 @@ func follows(d *Document, b *keys.Block) *Refusal {
 			}
 		}
 	}
-	return kept(d.Keys, slices.Concat(b.Retired, b.Revoked), b.Revoked, d.Retired, d.Revoked)
+	return d.keeps(b)
 }
 
-// kept makes sure that no limit of the version before is lifted: of a key that
+// keeps makes sure that no limit of the version before is lifted: of a key that
 // is still listed it is there again, as low or lower, and a revoked one is not
 // merely retired.
-func kept(list []Grant, before, revokedBefore []keys.Limit, retired, revoked []keys.Limit) *Refusal {
+func (d *Document) keeps(b *keys.Block) *Refusal {
 	listed := map[string]bool{}
-	for _, g := range list {
+	for _, g := range d.Keys {
 		listed[Fingerprint(g.Key)] = true
 	}
-	for _, old := range before {
-		if !listed[old.Key] {
-			continue
-		}
-		wasRevoked := slices.Contains(revokedBefore, old)
-		is := func(l keys.Limit) bool { return l.Key == old.Key && l.Stream == old.Stream }
-		i, j := slices.IndexFunc(retired, is), slices.IndexFunc(revoked, is)
-		switch {
-		case wasRevoked && (j < 0 || revoked[j].Sequence > old.Sequence):
+	within := func(list []keys.Limit, old keys.Limit, most int64) bool {
+		return slices.ContainsFunc(list, func(l keys.Limit) bool { return l.Key == old.Key && l.Stream == old.Stream && l.Sequence <= most })
+	}
+	for _, old := range b.Revoked {
+		if listed[old.Key] && !within(d.Revoked, old, old.Sequence) {
 			return refuse("T11", "%s of %s was revoked from number %d on, and that cannot be lifted; take the key out, or revoke it again", old.Key, old.Principal, old.Sequence)
-		case !wasRevoked && (i < 0 || retired[i].Sequence > old.Sequence) && (j < 0 || revoked[j].Sequence > old.Sequence+1):
+		}
+	}
+	for _, old := range b.Retired {
+		if listed[old.Key] && !within(d.Retired, old, old.Sequence) && !within(d.Revoked, old, old.Sequence+1) {
 			return refuse("T11", "%s of %s was retired after number %d, and that cannot be lifted", old.Key, old.Principal, old.Sequence)
 		}
 	}

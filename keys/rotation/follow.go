@@ -37,15 +37,19 @@ func Follow(trust *keys.Trust, dossier string, files Files, tills bool) (*keys.T
 	if b == nil {
 		return trust, w, nil
 	}
+	var names []string // listed once, when there is something new
 	for {
 		doc, err := files.Read(Name(b.Version + 1))
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
+		if err == nil && names == nil {
+			names, err = files.Names()
+		}
 		if err != nil {
 			return trust, w, err
 		}
-		signatures, err := Signatures(files, Name(b.Version+1))
+		signatures, err := Signatures(files, names, Name(b.Version+1))
 		if err != nil {
 			return trust, w, err
 		}
@@ -58,36 +62,48 @@ func Follow(trust *keys.Trust, dossier string, files Files, tills bool) (*keys.T
 	if !tills {
 		return trust, w, nil
 	}
-	return followTills(trust, dossier, files, w)
+	if names == nil {
+		var err error
+		if names, err = files.Names(); err != nil {
+			return trust, w, err
+		}
+	}
+	next, l, err := FollowTills(trust, dossier, files, names)
+	w.Tills = l
+	return next, w, err
 }
 
-func followTills(trust *keys.Trust, dossier string, files Files, w Walk) (*keys.Trust, Walk, error) {
-	names, err := files.Names()
-	if err != nil {
-		return trust, w, err
-	}
-	newest := int64(0)
-	for _, n := range names {
-		newest = max(newest, TillsVersion(n))
-	}
-	b := trust.Block(dossier)
-	if newest <= b.TillsVersion {
-		return trust, w, nil
+// FollowTills takes over the newest list of tills among the names of files,
+// where it is newer than the one that trust knows. On an error it returns trust
+// as it was.
+func FollowTills(trust *keys.Trust, dossier string, files Files, names []string) (*keys.Trust, *TillList, error) {
+	newest := Newest(names, TillsVersion)
+	if newest <= trust.Block(dossier).TillsVersion {
+		return trust, nil, nil
 	}
 	doc, err := files.Read(TillsName(newest))
 	if err != nil {
-		return trust, w, err
+		return trust, nil, err
 	}
 	sig, err := files.Read(TillsName(newest) + ".sig")
 	if err != nil {
-		return trust, w, err
+		return trust, nil, err
 	}
 	next, l, err := Enrol(trust, dossier, newest, doc, sig)
 	if err != nil {
-		return trust, w, err
+		return trust, nil, err
 	}
-	w.Tills = l
-	return next, w, nil
+	return next, l, nil
+}
+
+// Newest returns the highest version among names, by [Version] or
+// [TillsVersion]; 0: there is none.
+func Newest(names []string, version func(name string) int64) int64 {
+	newest := int64(0)
+	for _, n := range names {
+		newest = max(newest, version(n))
+	}
+	return newest
 }
 
 var (
@@ -119,16 +135,11 @@ func TillsVersion(name string) int64 {
 // two versions.
 const maxSignatures = 2 * MaxRoots
 
-// Signatures reads the roots' signatures under a document: all files that have
-// the name of one.
-func Signatures(files Files, document string) ([]Signature, error) {
-	names, err := files.Names()
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
+// Signatures reads the roots' signatures under a document: all files among names
+// that have the name of one.
+func Signatures(files Files, names []string, document string) ([]Signature, error) {
 	var list []Signature
-	for _, n := range names {
+	for _, n := range slices.Sorted(slices.Values(names)) {
 		if !signatureForm.MatchString(n) || !strings.HasPrefix(n, document+".") || len(list) >= maxSignatures {
 			continue
 		}
