@@ -47,7 +47,7 @@ func checkManifest(m *Manifest) *Refusal {
 	case !validTime(m.Created):
 		return refuse("D8", "created is not a UTC time of whole seconds")
 	}
-	for _, check := range []func(*Manifest) *Refusal{checkChain, checkTables, checkMembers, checkArchive, checkUploads, checkTill} {
+	for _, check := range []func(*Manifest) *Refusal{checkChain, checkPackage, checkTables, checkMembers, checkArchive, checkUploads, checkTill} {
 		if r := check(m); r != nil {
 			return r
 		}
@@ -59,21 +59,25 @@ func checkManifest(m *Manifest) *Refusal {
 func checkChain(m *Manifest) *Refusal {
 	first := m.Previous == noPrevious
 	switch {
-	case m.Kind != Delta && m.Kind != Baseline:
-		return refuse("M1", "kind %q is neither delta nor baseline; is there a newer version of this program?", m.Kind)
-	case strings.HasSuffix(m.Stream, "/packages"):
-		return refuse("M1", "a stream of packages carries no %s", m.Kind)
+	case m.Kind != Delta && m.Kind != Baseline && m.Kind != KindPackage:
+		return refuse("M1", "kind %q is not delta, baseline or package; is there a newer version of this program?", m.Kind)
+	case IsPackages(m.Stream) != (m.Kind == KindPackage):
+		return refuse("M1", "stream %s carries no %s", m.Stream, m.Kind)
 	case m.Kind == Baseline && IsUp(m.Stream):
 		return refuse("M1", "a till sends no baseline")
 	case m.Sequence == 1 && !first:
 		return refuse("M2", "sequence 1 names a batch before it")
 	case m.Unchanged && (m.Kind != Baseline || first):
 		return refuse("M16", "unchanged stands in a baseline alone, and never in the first batch of an epoch")
-	case first && m.Kind != Baseline && !IsUp(m.Stream):
+	case first && m.Kind != Baseline && !beginsPlain(m.Stream):
 		return refuse("M2", "the first batch of an epoch must be a baseline")
 	}
 	return nil
 }
+
+// beginsPlain reports whether the stream begins without a baseline: each of
+// its batches counts for itself.
+func beginsPlain(stream string) bool { return IsUp(stream) || IsPackages(stream) }
 
 func checkArchive(m *Manifest) *Refusal {
 	a := m.Archive
@@ -84,14 +88,14 @@ func checkArchive(m *Manifest) *Refusal {
 		return refuse("M3", "archive size %d is out of range", a.Size)
 	case !isDigest(a.SHA256):
 		return refuse("D7", "archive sha256 is not 64 lower-case hex digits")
-	case a.TarSize != TarSize(m.Members):
-		return refuse("M4", "tar_size is %d, but the members make %d", a.TarSize, TarSize(m.Members))
+	case a.TarSize != m.tarSize():
+		return refuse("M4", "tar_size is %d, but the members make %d", a.TarSize, m.tarSize())
 	}
 	return nil
 }
 
 func checkTables(m *Manifest) *Refusal {
-	if len(m.Tables) == 0 && len(m.Uploads) == 0 {
+	if len(m.Tables) == 0 && len(m.Uploads) == 0 && m.Package == nil {
 		return refuse("M5", "no table is listed")
 	}
 	seen := make(map[string]bool, len(m.Tables))
@@ -175,13 +179,27 @@ func checkMembers(m *Manifest) *Refusal {
 // bytes each, bodies filled up to 512, and two blocks of zeros at the end
 // (POSIX.1-1988, ustar).
 func TarSize(members []Member) int64 {
-	const block = 512
 	size := int64(2 * block)
 	for _, b := range members {
-		size += block + (b.Size+block-1)/block*block
+		size += entrySize(b.Size)
 	}
 	return size
 }
+
+// tarSize returns the size of the tar of the batch, of rows or of files.
+func (m *Manifest) tarSize() int64 {
+	size := TarSize(m.Members)
+	if m.Package != nil {
+		for _, f := range m.Package.Files {
+			size += entrySize(f.Size)
+		}
+	}
+	return size
+}
+
+const block = 512 // the unit of a tar
+
+func entrySize(body int64) int64 { return block + (body+block-1)/block*block }
 
 func inRange(n, most int64) bool { return n >= 1 && n <= most }
 

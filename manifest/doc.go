@@ -30,6 +30,9 @@
 //	}
 //	// apply the rows; remember position in the same transaction
 //
+// A batch of the stream of packages is a release of some software: its manifest
+// has a [Package] in place of tables.
+//
 // A till's batches go the other way, in a stream of its own (see [IsUp]), with
 // control totals that a [Tally] adds up on both sides. What has arrived of
 // them the server states in a [Receipt]; nothing else is a proof.

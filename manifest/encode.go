@@ -90,6 +90,7 @@ func filled(m *Manifest) *Manifest {
 		u.Columns = append([]Column{}, u.Columns...)
 	}
 	c.Totals = filledTotals(m.Totals)
+	c.Package = filledPackage(m.Package)
 	return &c
 }
 

@@ -27,7 +27,7 @@ func FuzzOpen(f *testing.F) {
 	for _, c := range []struct {
 		good []byte
 		bad  []bad
-	}{{up, badTickets}, {down, badTerms}, {till, badTillHeads}, {paper, badReceipts}} {
+	}{{up, badTickets}, {down, badTerms}, {till, badTillHeads}, {paper, badReceipts}, {encode(f, software()), badPackages}, {encode(f, stepBack()), badRollbacks}} {
 		f.Add(c.good)
 		for _, b := range c.bad {
 			f.Add(replace(f, c.good, b.from, b.to))
@@ -35,6 +35,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		fuzzUp(t, w, doc)
+		fuzzPackage(t, w, doc)
 		m, position, err := manifest.Open("x", "ACME/down", doc, sign(t, w.server, doc, keys.NamespaceManifest), w.trust)
 		if err == nil {
 			if again := encode(t, m); !bytes.Equal(again, doc) {
@@ -88,6 +89,18 @@ func fuzzUp(t *testing.T, w *world, doc []byte) {
 			t.Errorf("accepted\n%s\nwhich encodes to\n%s", doc, again)
 		}
 	} else if r := (*manifest.Refusal)(nil); !errors.As(err, &r) || r.File != "x" || p != nil {
+		t.Errorf("not a refusal: %v", err)
+	}
+}
+
+// fuzzPackage: the same for a package.
+func fuzzPackage(t *testing.T, w *world, doc []byte) {
+	m, err := w.openPackage(t, w.release, doc)
+	if err == nil {
+		if again := encode(t, m); !bytes.Equal(again, doc) {
+			t.Errorf("accepted\n%s\nwhich encodes to\n%s", doc, again)
+		}
+	} else if r := (*manifest.Refusal)(nil); !errors.As(err, &r) || m != nil {
 		t.Errorf("not a refusal: %v", err)
 	}
 }

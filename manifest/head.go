@@ -18,9 +18,9 @@ func checkHead(h *Head) *Refusal {
 		return refuse("D7", "manifest_sha256 is not the digest of a manifest")
 	case !validTime(h.Issued) || !validTime(h.Expires):
 		return refuse("D8", "issued or expires is not a UTC time of whole seconds")
-	case IsUp(h.Stream) && h.Baseline != 0:
-		return refuse("H1", "baseline is %d, but a till sends none", h.Baseline)
-	case !IsUp(h.Stream) && !inRange(h.Baseline, h.Sequence):
+	case beginsPlain(h.Stream) && h.Baseline != 0:
+		return refuse("H1", "baseline is %d, but stream %s has none", h.Baseline, h.Stream)
+	case !beginsPlain(h.Stream) && !inRange(h.Baseline, h.Sequence):
 		return refuse("H1", "baseline %d is not among the batches 1 to %d", h.Baseline, h.Sequence)
 	case !inRange(h.Oldest, h.Sequence):
 		return refuse("H2", "oldest %d is not among the batches 1 to %d", h.Oldest, h.Sequence)

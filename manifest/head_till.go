@@ -32,6 +32,11 @@ func checkTillState(t *TillState, stream string) *Refusal {
 			return refuse("H8", "an alarm is empty, longer than %d bytes, or has control characters", MaxWords)
 		}
 	}
+	if t.Software != nil {
+		if r := checkSoftware(t.Software); r != nil {
+			return r
+		}
+	}
 	if t.Applied != nil {
 		return checkApplied(t.Applied, stream)
 	}
@@ -51,6 +56,8 @@ type headFile struct {
 	OldestWaiting *time.Time      `json:"oldest_waiting,omitempty"`
 	FreeBytes     *int64          `json:"free_bytes,omitempty"`
 	Alarms        *[]string       `json:"alarms,omitempty"`
+	Packages      *[]Installed    `json:"packages,omitempty"`
+	Updates       *[]Update       `json:"updates,omitempty"`
 }
 
 func headOf(h *Head) *headFile {
@@ -64,6 +71,10 @@ func headOf(h *Head) *headFile {
 	f.Waiting, f.FreeBytes, f.Alarms = &t.Waiting, &t.FreeBytes, &alarms
 	if !t.OldestWaiting.IsZero() {
 		f.OldestWaiting = &t.OldestWaiting
+	}
+	if t.Software != nil {
+		packages, updates := append([]Installed{}, t.Software.Packages...), append([]Update{}, t.Software.Updates...)
+		f.Packages, f.Updates = &packages, &updates
 	}
 	return f
 }
@@ -79,9 +90,9 @@ func (f *headFile) head() (*Head, *Refusal) {
 		}
 	}
 	switch {
-	case said == 0 && f.Applied == nil && f.OldestWaiting == nil:
+	case said == 0 && f.Applied == nil && f.OldestWaiting == nil && f.Packages == nil && f.Updates == nil:
 		return &h, nil
-	case said < 6:
+	case said < 6, (f.Packages == nil) != (f.Updates == nil):
 		return nil, refuse("H7", "the till says of itself only a part")
 	}
 	h.Till = &TillState{Applied: f.Applied, Incarnation: *f.Incarnation, Host: *f.Host, Version: *f.Version,
@@ -91,6 +102,9 @@ func (f *headFile) head() (*Head, *Refusal) {
 			return nil, refuse("D8", "oldest_waiting is not a UTC time of whole seconds")
 		}
 		h.Till.OldestWaiting = *f.OldestWaiting
+	}
+	if f.Packages != nil {
+		h.Till.Software = &Software{Packages: *f.Packages, Updates: *f.Updates}
 	}
 	return &h, nil
 }
@@ -110,6 +124,7 @@ func (h *Head) clipped() *Head {
 			t.Alarms = append(t.Alarms, a)
 		}
 	}
+	t.Software = clippedSoftware(t.Software)
 	return &c
 }
 

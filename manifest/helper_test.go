@@ -44,7 +44,7 @@ func newWorld(t testing.TB) *world {
 	}
 	// Everyone may sign in every namespace, so that only the principal is
 	// left to tell them apart.
-	all := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt}
+	all := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt, keys.NamespacePackage}
 	w.allowed = strings.Join([]string{
 		keys.AllowedLine([]string{"server@acme"}, all, w.server.Public(), ""),
 		keys.AllowedLine([]string{"till-017@acme"}, all, w.till17.Public(), ""),

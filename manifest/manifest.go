@@ -55,6 +55,8 @@ type Manifest struct {
 	Totals      []Total         `json:"totals,omitempty"`
 	Applied     *StreamPosition `json:"applied,omitempty"`
 	Incarnation string          `json:"incarnation,omitempty"`
+
+	*Package // of the stream of packages only, nil in others
 }
 
 // Archive names the one file that holds the batch's rows.
@@ -109,7 +111,7 @@ type Head struct {
 	Epoch    int64     `json:"epoch"`
 	Sequence int64     `json:"sequence"`
 	Digest   string    `json:"manifest_sha256"`
-	Baseline int64     `json:"baseline"` // sequence of the newest baseline
+	Baseline int64     `json:"baseline"` // sequence of the newest baseline; 0 in streams that have none
 	Oldest   int64     `json:"oldest"`   // sequence of the oldest batch still on the drop
 	Issue    int64     `json:"issue"`    // counts the heads of this stream
 	Issued   time.Time `json:"issued"`

@@ -53,7 +53,7 @@ func (e *PositionError) Error() string {
 		return fmt.Sprintf("%s: refused (rule P4): %s was applied last, batch %d must come next", batch, last, e.Last.Sequence+1)
 	case Unchained:
 		fresh := "baseline"
-		if IsUp(e.Stream) {
+		if beginsPlain(e.Stream) {
 			fresh = "epoch"
 		}
 		return fmt.Sprintf("%s: refused (rule P5): it follows the manifest %s, but the one that was applied is %s; ask the writer's operator for a new %s",
@@ -64,7 +64,7 @@ func (e *PositionError) Error() string {
 
 // begins says what a stream, or an epoch of it, begins with.
 func (e *PositionError) begins() string {
-	if IsUp(e.Stream) {
+	if beginsPlain(e.Stream) {
 		return "batch that names none before it"
 	}
 	return "baseline"
@@ -85,7 +85,7 @@ func (m *Manifest) Position() (Position, error) {
 // Follows returns nil when m is the batch to apply after the one at last: the
 // next number, naming that very manifest as the one before it. After nothing
 // (the zero Position), and when the epoch was raised, it is a baseline of a
-// higher number; in a stream up, a delta that names none before it. Otherwise the
+// higher number; in a stream up or of packages, a batch that names none before it. Otherwise the
 // error is a [*PositionError].
 //
 // A reader whose next batch is not on the drop any more may decide to start
@@ -106,7 +106,7 @@ func (m *Manifest) Follows(last Position) error {
 func (m *Manifest) misplaced(last, got Position) Reason {
 	switch {
 	case last.IsZero():
-		// A stream up has no baselines: it begins with the first batch of an
+		// A stream up or of packages has no baselines: it begins with the first batch of an
 		// epoch, and only the caller can know whether one was before that.
 		if m.Kind != Baseline && m.Previous != noPrevious {
 			return Gap

@@ -68,12 +68,17 @@ func Open(name, stream string, doc, sig []byte, trust *keys.Trust) (*Manifest, P
 	return m, Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: Digest(doc)}, nil
 }
 
-// SealHead encodes h and signs the encoding. A till's alarms are cut to what a
-// head has room for.
+// SealHead encodes h and signs the encoding. A till's alarms and attempts to
+// install software are cut to what a head has room for.
 func SealHead(h *Head, s keys.Signer) (doc, sig []byte, err error) {
-	doc, err = EncodeHead(h.clipped())
-	if err != nil {
-		return nil, nil, err
+	h = h.clipped()
+	for {
+		if doc, err = EncodeHead(h); err != nil {
+			return nil, nil, err
+		}
+		if len(doc) <= MaxHead || !h.lighter() {
+			break
+		}
 	}
 	sig, err = s.Sign(doc, keys.NamespaceHead)
 	return doc, sig, err

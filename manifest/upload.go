@@ -72,6 +72,7 @@ type TillState struct {
 	OldestWaiting time.Time       // when the oldest of them was written; zero: none waits
 	FreeBytes     int64           // on the disk of its database; 0: not known
 	Alarms        []string        // what stands wrong on the till, in words
+	Software      *Software       // nil: no packages are installed on this till
 }
 
 // A Receipt is the reader's signed statement of what it has integrated of a

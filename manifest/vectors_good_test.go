@@ -63,7 +63,29 @@ func (w *vectorWriter) writeGood() {
 			{Table: "client", Mode: manifest.Both, Key: []string{"code"}, Columns: clientColumns},
 		}})
 	w.writeGoodOfTills(down)
+	w.writeGoodPackages()
 	w.positions()
+}
+
+// writeGoodPackages writes two releases of a product and the way back from the
+// second to the first, which has the same files again.
+func (w *vectorWriter) writeGoodPackages() {
+	files := func(what string) []body {
+		return []body{{"LICENSE", nil}, {"bin/hello", []string{"#!/bin/sh", "echo " + what}}, {"share/doc/Lisez moi.txt", []string{what}}}
+	}
+	release := func(version string, number int64) *manifest.Manifest {
+		return &manifest.Manifest{Stream: "ACME/packages", Epoch: 1, Kind: manifest.KindPackage, Signer: "release@acme", Package: &manifest.Package{
+			Product: "hello", Version: version, Release: number, OS: "linux", Arch: manifest.Any, Notes: "Bonjour\n",
+			Probe: &manifest.Probe{Command: []string{"bin/hello", "--check"}, Seconds: 30}}}
+	}
+	first := w.batch("release", nil, release("1.0", 1), files("one")...)
+	second := release("1.1", 2)
+	second.Requires = []manifest.Requirement{{Product: "base", Release: 4}}
+	second = w.batch("release", first, second, files("two")...)
+	w.head("release", second, 0, 1)
+	back := release("1.0", 1)
+	back.Rollback = &manifest.Rollback{From: 2, To: 1}
+	w.batch("release", second, back, files("one")...)
 }
 
 // writeGoodOfTills writes the stream of till 017 (tickets; a customer changed,
@@ -136,6 +158,11 @@ func (w *vectorWriter) batch(key string, before, m *manifest.Manifest, bodies ..
 	archive := w.archive(m, bodies)
 	m.Archive = manifest.Archive{Name: manifest.FileName(m.Sequence, manifest.ArchiveExt), Size: int64(len(archive)),
 		SHA256: manifest.Digest(archive), TarSize: manifest.TarSize(m.Members)}
+	if m.Package != nil {
+		for _, f := range m.Files {
+			m.Archive.TarSize += 512 + (f.Size+511)/512*512
+		}
+	}
 	doc := encode(w.t, m)
 	folder := "good/" + m.Stream + "/"
 	name := folder + manifest.FileName(m.Sequence, manifest.ManifestExt)
@@ -157,6 +184,13 @@ func (w *vectorWriter) archive(m *manifest.Manifest, bodies []body) []byte {
 	for _, b := range bodies {
 		count[b.table]++
 		data := []byte(strings.Join(b.lines, "\n") + "\n")
+		if m.Package != nil {
+			data = w.file(m.Package, b)
+			w.must(t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: b.table, Size: int64(len(data)), Mode: 0o644, Format: tar.FormatUSTAR}))
+			_, err := t.Write(data)
+			w.must(err)
+			continue
+		}
 		member := manifest.Member{Name: manifest.MemberName(b.table, count[b.table]), Table: b.table,
 			Rows: int64(len(b.lines) - 1), Size: int64(len(data)), SHA256: manifest.Digest(data)}
 		m.Members = append(m.Members, member)
@@ -167,6 +201,19 @@ func (w *vectorWriter) archive(m *manifest.Manifest, bodies []body) []byte {
 	w.must(t.Close())
 	w.must(z.Close())
 	return file.Bytes()
+}
+
+// file lists one file of a package, and returns its bytes.
+func (w *vectorWriter) file(p *manifest.Package, b body) []byte {
+	data, mode := []byte{}, manifest.ModeData
+	for _, line := range b.lines {
+		data = append(data, line+"\n"...)
+	}
+	if strings.HasPrefix(b.table, "bin/") {
+		mode = manifest.ModeProgram
+	}
+	p.Files = append(p.Files, manifest.File{Name: b.table, Mode: mode, Size: int64(len(data)), SHA256: manifest.Digest(data)})
+	return data
 }
 
 func (w *vectorWriter) head(key string, newest *manifest.Manifest, baseline, oldest int64) {
@@ -192,7 +239,7 @@ func (w *vectorWriter) positions() {
 	for _, v := range w.index.Good {
 		if v.Kind == "manifest" && v.Stream == "ACME/down" {
 			at[v.Sequence] = v
-		} else if v.Kind == "manifest" {
+		} else if v.Kind == "manifest" && manifest.IsUp(v.Stream) {
 			up[v.Sequence] = v
 		}
 	}

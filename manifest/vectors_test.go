@@ -113,7 +113,8 @@ func TestSpec(t *testing.T) {
 			t.Errorf("SPEC.md does not show %s as it is", name)
 		}
 	}
-	for name, from := range map[string]string{"good/ACME/up/017/0000000002.manifest.json": "  \"totals\"", "good/ACME/down/0000000005.manifest.json": "  \"integrated\""} {
+	for name, from := range map[string]string{"good/ACME/up/017/0000000002.manifest.json": "  \"totals\"", "good/ACME/down/0000000005.manifest.json": "  \"integrated\"",
+		"good/ACME/packages/0000000002.manifest.json": "  \"tables\""} {
 		doc := readVector(t, name)
 		if i := bytes.Index(doc, []byte(from)); i < 0 || !bytes.Contains(spec, doc[i:]) {
 			t.Errorf("SPEC.md does not show the end of %s as it is", name)

@@ -115,7 +115,7 @@ func (w *vectorWriter) writeECDSA(path string) {
 
 func (w *vectorWriter) writeTrust() {
 	// The release manager's key could sign everything but for its name.
-	release := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt}
+	release := []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceTickets, keys.NamespaceReceipt, keys.NamespacePackage}
 	list := "# Test-only keys; their private halves are public.\n" +
 		keys.AllowedLine([]string{"server@acme"}, []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt}, w.keys["server"].Public(), "test only") + "\n" +
 		keys.AllowedLine([]string{"till-017@acme"}, []string{keys.NamespaceTickets, keys.NamespaceHead}, w.keys["till-017"].Public(), "test only") + "\n" +
@@ -230,7 +230,10 @@ func (w *vectorWriter) writeBadOfTills() {
 		{"ACME/up/017", "manifest", "tickets: ", "till-017", keys.NamespaceTickets, up, badTickets},
 		{"ACME/down", "manifest", "terms: ", "server", keys.NamespaceManifest, down, badTerms},
 		{"ACME/up/017", "head", "", "till-017", keys.NamespaceHead, h, badTillHeads},
+		{"ACME/up/017", "head", "software: ", "till-017", keys.NamespaceHead, encodeHead(w.t, softwareHead()), badSoftware},
 		{"ACME/up/017", "receipt", "", "server", keys.NamespaceReceipt, r, badReceipts},
+		{"ACME/packages", "manifest", "package: ", "release", keys.NamespacePackage, encode(w.t, software()), badPackages},
+		{"ACME/packages", "manifest", "rollback: ", "release", keys.NamespacePackage, encode(w.t, stepBack()), badRollbacks},
 	} {
 		for _, b := range c.bad {
 			doc := replace(w.t, c.good, b.from, b.to)
@@ -247,6 +250,10 @@ func (w *vectorWriter) writeBadOfTills() {
 		{"ACME/up/017", "manifest", "S6", "tickets signed by the release manager", "release", keys.NamespaceTickets, up},
 		{"ACME/up/018", "manifest", "P1", "tickets found in another till's folder", "till-017", keys.NamespaceTickets, up},
 		{"ACME/down", "manifest", "S3", "tickets found in the stream down", "till-017", keys.NamespaceTickets, up},
+		{"ACME/packages", "manifest", "S3", "package signed as a batch of rows", "release", keys.NamespaceManifest, encode(w.t, software())},
+		{"ACME/packages", "manifest", "S3", "package signed by the server", "server", keys.NamespacePackage, encode(w.t, software())},
+		{"ACME/packages", "manifest", "S4", "package signed by a stranger", "stranger", keys.NamespacePackage, encode(w.t, software())},
+		{"BETA/packages", "manifest", "P1", "package found in another dossier", "release", keys.NamespacePackage, encode(w.t, software())},
 		{"ACME/up/017", "receipt", "S3", "signed by the till itself", "till-017", keys.NamespaceReceipt, r},
 		{"ACME/up/017", "receipt", "S3", "signed as a head", "server", keys.NamespaceHead, r},
 		{"ACME/up/017", "receipt", "S4", "signed by a stranger", "stranger", keys.NamespaceReceipt, r},

@@ -31,6 +31,7 @@ func Example() {
 	}
 	// Output:
 	// ACME/down 1 5 26 ok
+	// ACME/packages 1 3 0 ok
 	// ACME/up/017 1 3 12 ok
 	// ok
 }
