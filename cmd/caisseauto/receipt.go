@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"caisseauto/exporter"
 	"caisseauto/importer"
 	"caisseauto/internal/drop"
 	"caisseauto/keys"
@@ -45,35 +43,13 @@ func (w *worker) receipt(ctx context.Context, j job, stream string, r *collectRe
 // mayReceipt makes sure, before anything is integrated, that a till with our
 // allowed_signers would accept our receipts.
 func mayReceipt(signer keys.Signer, principal, dossier string, trust *keys.Trust) error {
-	err := maySign(signer, principal, dossier, trust, keys.NamespaceReceipt)
+	err := trust.MaySign(signer, principal, dossier, keys.NamespaceReceipt)
 	if errors.Is(err, keys.ErrRetired) || errors.Is(err, keys.ErrRevoked) {
 		return fmt.Errorf("%w; nothing was collected", err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; nothing was collected; its line in allowed_signers, here and on the tills, should be: %s",
 			err, keys.AllowedLine([]string{principal}, serverNamespaces, signer.Public(), ""))
-	}
-	return nil
-}
-
-// maySign makes sure that who has this list of keys accepts what the key signs
-// in a namespace in the principal's name, now. An error wraps exporter.ErrKey.
-func maySign(signer keys.Signer, principal, dossier string, trust *keys.Trust, namespace string) error {
-	// It is no JSON, so that the signature serves as none of a statement.
-	probe := []byte("caisseauto: may this key sign?\n")
-	sig, err := signer.Sign(probe, namespace)
-	if err != nil {
-		return err
-	}
-	who, err := trust.Identify(probe, sig, namespace)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w for %s: %w", exporter.ErrKey, namespace, err)
-	case !slices.Contains(who.Principals, principal):
-		return fmt.Errorf("%w: allowed_signers knows it as %v, and [signing] says %s", exporter.ErrKey, who.Principals, principal)
-	}
-	if err := trust.Current(who.Fingerprint, dossier); err != nil {
-		return fmt.Errorf("%w for %s: %w; name the key that follows it under [signing]", exporter.ErrKey, namespace, err)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func (p *publication) version(t *keys.Trust, doc []byte, signatures []rotation.S
 // mine makes sure that our own key signs under the new version.
 func (p *publication) mine(t *keys.Trust) error {
 	for _, namespace := range serverNamespaces {
-		if err := maySign(p.signer, p.cfg.Signing.Principal, p.dossier, t.For(p.dossier), namespace); err != nil {
+		if err := t.For(p.dossier).MaySign(p.signer, p.cfg.Signing.Principal, p.dossier, namespace); err != nil {
 			return fmt.Errorf("%w; nothing was published; name the key that this version has for %s under [signing] in %s first",
 				err, p.cfg.Signing.Principal, p.cfg.File)
 		}
