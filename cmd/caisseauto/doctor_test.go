@@ -116,8 +116,11 @@ func TestDoctor(t *testing.T) {
 		{"no outbox", "till", func(w *world) { w.sql("till/till.db", "DROP TABLE MICPTRACK") }, findingWrong, "outbox MICPTRACK or its triggers", "caisseauto init till --config"},
 		{"no process", "server", func(w *world) { w.edit("server/server.toml", `action = "export"`, `action = "collect"`) }, findingWrong,
 			"dossier ACME has no export process: nothing is sealed", `dossier = "ACME"`},
-		{"no import", "till", func(w *world) { w.edit("till/till.toml", `action = "import"`, `action = "update"`) }, findingWrong, "no process import", `action  = "import"`},
-		{"an update", "till", func(w *world) { w.processes("till/till.toml", "update") }, findingNote, "update is not in this version yet", "skipped"},
+		{"no import", "till", func(w *world) { w.edit("till/till.toml", `action = "import"`, `action = "sync"`) }, findingWrong, "no process import", `action  = "import"`},
+		{"an update", "till", func(w *world) {
+			w.edit("till/till.toml", "[till]", "[update]\n[[update.product]]\nname = \"caisse\"\n[till]")
+			w.processes("till/till.toml", "update")
+		}, findingNote, "update is not in this version yet", "skipped"},
 		{"a process without a time", "server", func(w *world) { w.edit("server/server.toml", `every = "1s"`, "") }, findingNote, "the_export has no every", "run the_export --once"},
 		{"another dossier", "till", func(w *world) { w.sql("till/till.db", "UPDATE caisseauto_ledger SET stream='BETA/down'") }, findingWrong, "its database holds dossier BETA", "nothing is imported"},
 		{"no rules", "till", func(*world) {}, findingNote, "no user filter", "[users]"},

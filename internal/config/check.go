@@ -114,7 +114,7 @@ func (c *checker) unique(seen map[string]string, path, value, what string) {
 // The forms of principals. The part behind the "@" is a deployment's name,
 // for which dots are allowed beside what a code may hold.
 var (
-	serverPrincipal = regexp.MustCompile(`^(?:server|release)@[a-z0-9][a-z0-9._-]{0,63}$`)
+	serverPrincipal = regexp.MustCompile(`^server@[a-z0-9][a-z0-9._-]{0,63}$`)
 	tillPrincipal   = regexp.MustCompile(`^till-([a-z0-9_-]{1,32})@[a-z0-9_-]{1,32}$`)
 )
 

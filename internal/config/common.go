@@ -8,28 +8,34 @@ import (
 	"time"
 )
 
-// common checks what both files may hold and fills in its defaults. role is
+// common checks what all files may hold and fills in its defaults. role is
 // also the name of the default key.
 func (c *checker) common(m *Common, abs string, role Role) {
 	m.File = abs
-	c.database(&m.Database, role)
+	if role != RoleRelease {
+		c.database(&m.Database, role)
+	}
 	c.drop(&m.Drop)
 	c.path("signing.key", &m.Signing.Key, c.defaultKey(m, role))
 	c.path("trust.allowed_signers", &m.Trust.AllowedSigners, "allowed_signers")
 	c.path("paths.outbox", &m.Paths.Outbox, "outbox")
-	c.path("paths.inbox", &m.Paths.Inbox, "inbox")
-	c.path("paths.stage", &m.Paths.Stage, "stage")
+	expires := releaseExpires
+	if role != RoleRelease {
+		c.path("paths.inbox", &m.Paths.Inbox, "inbox")
+		c.path("paths.stage", &m.Paths.Stage, "stage")
+		expires = 24 * time.Hour
+	}
 	c.differ(&m.Paths, m.Drop.Folder)
 	if m.Head.Expires.Duration == 0 {
-		m.Head.Expires.Duration = 24 * time.Hour
+		m.Head.Expires.Duration = expires
 	}
 	if m.Drop.Host != "" && m.Drop.Key == "" && !m.Signing.Agent {
 		m.Drop.Key = m.Signing.Key
 	}
 }
 
-// defaultKey is keys/server or keys/till; none with an agent, whose only
-// fitting key is then taken.
+// defaultKey is keys/server, keys/till or keys/release; none with an agent,
+// whose only fitting key is then taken.
 func (c *checker) defaultKey(m *Common, role Role) string {
 	if m.Signing.Agent {
 		return ""
@@ -45,7 +51,7 @@ func (c *checker) differ(p *Paths, drop string) {
 		c.fail("drop.url", "write another folder for the drop, or for the one in [paths]", "the drop is one of the program's own working folders")
 	case p.Outbox == p.Inbox:
 		c.fail("paths.inbox", "write a folder of its own for each", "the same folder as paths.outbox")
-	case p.Stage == p.Outbox || p.Stage == p.Inbox:
+	case p.Stage != "" && (p.Stage == p.Outbox || p.Stage == p.Inbox):
 		c.fail("paths.stage", "write a folder of its own for each", "the same folder as another one of [paths]")
 	}
 }

@@ -161,7 +161,7 @@ func TestActionsByTheirERPNames(t *testing.T) {
 	if err != nil || s.Processes[0].Action != ActionExport {
 		t.Error(s, err)
 	}
-	doc := tillDoc
+	doc := tillDoc + "[update]\n[[update.product]]\nname = \"caisse\"\n"
 	for _, name := range []string{"import_caisseauto", "synchroniseur", "import_updatecaisse"} {
 		doc += "[[process]]\nname = \"" + name + "\"\naction = \"" + name + "\"\n"
 	}
@@ -262,6 +262,13 @@ func TestFind(t *testing.T) {
 	if path, role, err := Find(dir); path != till || role != RoleTill || err != nil {
 		t.Errorf("till only: %q %q %v", path, role, err)
 	}
+	release := filepath.Join(dir, ReleaseFile)
+	if err := os.WriteFile(release, []byte(releaseDoc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if path, role, err := Find(dir); path != till || role != RoleTill || err != nil {
+		t.Errorf("till and release: %q %q %v", path, role, err)
+	}
 	server := filepath.Join(dir, ServerFile)
 	if err := os.WriteFile(server, []byte(serverDoc), 0o600); err != nil {
 		t.Fatal(err)
@@ -269,7 +276,28 @@ func TestFind(t *testing.T) {
 	if _, _, err := Find(dir); err == nil || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("both: %v", err)
 	}
-	for path, want := range map[string]Role{till: RoleTill, server: RoleServer, put(t, "x.toml", tillDoc): RoleTill} {
+	if err := os.Remove(till); err != nil {
+		t.Fatal(err)
+	}
+	if path, role, err := Find(dir); path != server || role != RoleServer || err != nil {
+		t.Errorf("server and release: %q %q %v", path, role, err)
+	}
+	if err := os.Remove(server); err != nil {
+		t.Fatal(err)
+	}
+	if path, role, err := Find(dir); path != release || role != RoleRelease || err != nil {
+		t.Errorf("release only: %q %q %v", path, role, err)
+	}
+}
+
+func TestRoleOf(t *testing.T) {
+	asRelease := replace(t, serverDoc, "server@acme", "release@acme")
+	for path, want := range map[string]Role{
+		put(t, "till.toml", tillDoc): RoleTill, put(t, "server.toml", serverDoc): RoleServer, put(t, "release.toml", releaseDoc): RoleRelease,
+		put(t, "x.toml", tillDoc): RoleTill, put(t, "x.toml", serverDoc): RoleServer, put(t, "x.toml", releaseDoc): RoleRelease,
+		put(t, "x.toml", "\xef\xbb\xbf"+tillDoc): RoleTill, put(t, "till.toml", "[["): RoleTill, put(t, "release.toml", "[["): RoleRelease,
+		put(t, "server.toml", asRelease): RoleServer, put(t, "release.toml", tillDoc): RoleTill, put(t, "x.toml", ""): RoleServer,
+	} {
 		if role, err := RoleOf(path); role != want || err != nil {
 			t.Errorf("%s: %q %v", path, role, err)
 		}

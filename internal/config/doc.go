@@ -1,11 +1,12 @@
-// Package config reads server.toml and till.toml, the two configuration files
-// of caisseauto, and writes the first one that "init" makes.
+// Package config reads server.toml, till.toml and release.toml, the
+// configuration files of caisseauto, and writes the first one that "init"
+// makes.
 //
 // A file is read strictly. A key that is not known, a value of the wrong
 // type, a direction that is none: each is an [*Error] that names the file, the
 // line and the key, and says what to write instead. So that a mistake shows
 // when it is made, everything that can be judged without looking at a
-// database or a network is judged by [LoadServer] and [LoadTill]; what is
+// database or a network is judged by [LoadServer], [LoadTill] and [LoadRelease]; what is
 // needed by some commands only (a drop, a signing key) is asked for by them
 // with [Common.NeedDrop] and its sisters.
 //

@@ -17,8 +17,9 @@ import (
 
 // The files that commands look for in the current folder.
 const (
-	ServerFile = "server.toml"
-	TillFile   = "till.toml"
+	ServerFile  = "server.toml"
+	TillFile    = "till.toml"
+	ReleaseFile = "release.toml"
 )
 
 // maxFile is far more than a deployment of a thousand dossiers needs; a
@@ -28,10 +29,11 @@ const maxFile = 4 << 20
 // A Role says whose configuration a file is.
 type Role string
 
-// The two roles.
+// The three roles.
 const (
-	RoleServer Role = "server"
-	RoleTill   Role = "till"
+	RoleServer  Role = "server"
+	RoleTill    Role = "till"
+	RoleRelease Role = "release" // a release manager's
 )
 
 // LoadServer reads and checks a server.toml. Errors are of type *Error.
@@ -52,54 +54,106 @@ func LoadTill(path string) (*Till, error) {
 	return parseTill(path, abs, data)
 }
 
-// Find returns the path and role of the one configuration file in dir. None
-// or both of them is an *Error that says to name one.
-func Find(dir string) (string, Role, error) {
-	server, till := filepath.Join(dir, ServerFile), filepath.Join(dir, TillFile)
-	_, serr := os.Stat(server)
-	_, terr := os.Stat(till)
-	switch {
-	case serr == nil && terr == nil:
-		return "", "", &Error{File: dir, Problem: "both server.toml and till.toml are here", Hint: "say which with --config FILE"}
-	case serr == nil:
-		return server, RoleServer, nil
-	case terr == nil:
-		return till, RoleTill, nil
+// LoadRelease reads and checks a release.toml. Errors are of type *Error.
+func LoadRelease(path string) (*Release, error) {
+	abs, data, err := read(path, "release")
+	if err != nil {
+		return nil, err
 	}
-	return "", "", &Error{File: dir, Problem: "neither server.toml nor till.toml is here", Err: fs.ErrNotExist,
-		Hint: `name the file with --config FILE, or make one with "caisseauto init server" or "caisseauto init till"`}
+	return parseRelease(path, abs, data)
 }
 
-// RoleOf tells by its content whose configuration a file is: a till's has a
-// table [till]. It checks nothing else.
+// Find returns the path and role of the one configuration file in dir. None,
+// or a server's and a till's, is an *Error that says to name one. A
+// release.toml may lie beside another one, which is then returned: a release
+// manager's commands ask for theirs by its name.
+func Find(dir string) (string, Role, error) {
+	var found []Role
+	for _, role := range []Role{RoleServer, RoleTill, RoleRelease} {
+		if _, err := os.Stat(filepath.Join(dir, fileOf(role))); err == nil {
+			found = append(found, role)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return "", "", &Error{File: dir, Problem: "none of server.toml, till.toml and release.toml is here", Err: fs.ErrNotExist,
+			Hint: `name the file with --config FILE, or make one with "caisseauto init server", "init till" or "init release"`}
+	case len(found) > 1 && found[1] == RoleTill:
+		return "", "", &Error{File: dir, Problem: "both server.toml and till.toml are here", Hint: "say which with --config FILE"}
+	}
+	return filepath.Join(dir, fileOf(found[0])), found[0], nil
+}
+
+// fileOf is what the file of a role is called.
+func fileOf(role Role) string { return string(role) + ".toml" }
+
+// whose is how messages speak of a role.
+func whose(role Role) string {
+	if role == RoleRelease {
+		return "a release manager's"
+	}
+	return "a " + string(role) + "'s"
+}
+
+// RoleOf tells by its content whose configuration a file is, and where that
+// leaves it open by its name: a till's has a table [till], a release manager's
+// signs as release@NAME. It checks nothing else.
 func RoleOf(path string) (Role, error) {
 	_, data, err := read(path, "server")
 	if err != nil {
 		return "", err
 	}
-	if isTill(path, data) {
-		return RoleTill, nil
-	}
-	return RoleServer, nil
+	return roleOf(path, data), nil
 }
 
-func isTill(path string, data []byte) bool {
+func roleOf(path string, data []byte) Role {
+	role, name := roleIn(data), filepath.Base(path)
+	switch {
+	case role == RoleTill || name == TillFile:
+		return RoleTill
+	case name == ServerFile:
+		return RoleServer // one that signs as release@NAME is told so
+	case role == RoleRelease || name == ReleaseFile:
+		return RoleRelease
+	}
+	return RoleServer
+}
+
+// roleIn tells by the content alone; "" where it has nothing that tells.
+func roleIn(data []byte) Role {
 	var probe struct {
-		Till any `toml:"till"`
+		Till    any            `toml:"till"`
+		Dossier any            `toml:"dossier"`
+		Signing map[string]any `toml:"signing"`
 	}
 	// Whatever is wrong with the rest is told when the file is loaded.
-	_ = toml.Unmarshal(data, &probe)
-	return probe.Till != nil || filepath.Base(path) == TillFile
+	_ = toml.Unmarshal(unmarked(data), &probe)
+	principal, _ := probe.Signing["principal"].(string)
+	switch {
+	case probe.Till != nil:
+		return RoleTill
+	case strings.HasPrefix(principal, "release@"):
+		return RoleRelease
+	case probe.Dossier != nil:
+		return RoleServer
+	}
+	return ""
 }
 
-func isServer(data []byte) bool {
-	var probe struct {
-		Dossier any `toml:"dossier"`
-		Till    any `toml:"till"`
+// otherRole is the error for a file that is not what was asked for. err is
+// what it cannot be read for as that; it may be nil.
+func otherRole(file string, is, want Role, err error) error {
+	e := &Error{File: file, Problem: "this is " + whose(is) + " configuration, and " + whose(want) + " is wanted",
+		Hint: "name a " + fileOf(want) + " with --config FILE", Err: err}
+	if is == RoleRelease {
+		e.Hint += "; release@NAME signs software packages and nothing else"
 	}
-	_ = toml.Unmarshal(data, &probe)
-	return probe.Dossier != nil && probe.Till == nil
+	return e
 }
+
+// unmarked takes off the byte order mark that Windows' editors begin UTF-8
+// files with.
+func unmarked(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
 
 func read(path, role string) (abs string, data []byte, err error) {
 	fail := func(err error) (string, []byte, error) {
@@ -144,8 +198,7 @@ func reason(err error) string {
 // decode reads a document strictly into dst, a pointer to a struct, and
 // returns where its keys stand.
 func decode(file string, data []byte, dst any) (*index, error) {
-	// Windows' editors begin UTF-8 files with a byte order mark.
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	data = unmarked(data)
 	root := reflect.TypeOf(dst).Elem()
 	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(dst)
 	var strict *toml.StrictMissingError
@@ -210,6 +263,8 @@ func wanted(t reflect.Type) string {
 		return `a key like "ssh-ed25519 AAAA…" or a list of such`
 	case t.Kind() == reflect.String:
 		return "text in quotes"
+	case t.Kind() == reflect.Int:
+		return "a whole number, without quotes"
 	case t.Kind() == reflect.Bool:
 		return "true or false, without quotes"
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:

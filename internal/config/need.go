@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // missing is the error of a command that needs a key which is not there.
 func (m *Common) missing(key, hint string) error {
@@ -37,17 +40,37 @@ func (m *Common) SQLite() (string, error) {
 // Dossier returns the dossier with this code; with an empty code the only
 // one. The error, an *Error, names the choice.
 func (s *Server) Dossier(code string) (*Dossier, error) {
-	if code == "" && len(s.Dossiers) == 1 {
-		return &s.Dossiers[0], nil
+	i, err := s.choose(code, s.codes())
+	if err != nil {
+		return nil, err
 	}
-	for i := range s.Dossiers {
-		if s.Dossiers[i].Code == code {
-			return &s.Dossiers[i], nil
-		}
+	return &s.Dossiers[i], nil
+}
+
+// Dossier does for a release manager what [Server.Dossier] does.
+func (r *Release) Dossier(code string) (*ReleaseDossier, error) {
+	codes := make([]string, len(r.Dossiers))
+	for i := range r.Dossiers {
+		codes[i] = r.Dossiers[i].Code
 	}
-	e := &Error{File: s.File, Key: "dossier", Problem: fmt.Sprintf("there is no dossier %q", code), Hint: "say --dossier " + list(s.codes())}
+	i, err := r.choose(code, codes)
+	if err != nil {
+		return nil, err
+	}
+	return &r.Dossiers[i], nil
+}
+
+// choose returns the index of code among codes.
+func (m *Common) choose(code string, codes []string) (int, error) {
+	if code == "" && len(codes) == 1 {
+		return 0, nil
+	}
+	if i := slices.Index(codes, code); i >= 0 {
+		return i, nil
+	}
+	e := &Error{File: m.File, Key: "dossier", Problem: fmt.Sprintf("there is no dossier %q", code), Hint: "say --dossier " + list(codes)}
 	if code == "" {
 		e.Problem = "there are several dossiers"
 	}
-	return nil, e
+	return 0, e
 }

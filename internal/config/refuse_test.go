@@ -57,6 +57,7 @@ var refusedServers = []struct {
 	{"host key twice", "url = \"file:drop\"", "url = \"sftp://u@h/\"\nhost_key = [\"" + keyA + "\", \"" + keyA + "\"]", 7, "drop.host_key", "twice"},
 	{"principal in upper case", "server@acme", "server@ACME", 8, "signing.principal", "lower case"},
 	{"a till's principal", "server@acme", "till-017@acme", 8, "signing.principal", "server@NAME"},
+	{"a release manager's principal", "server@acme", "release@acme", 8, "signing.principal", "release.toml"},
 	{"no dossier", "[[dossier]]\ncode = \"ACME\"", "[[dossier]]", 13, "dossier.code", "missing"},
 	{"form of a dossier", "code = \"ACME\"", "code = \"A/B\"", 14, "dossier.code", "wrong form"},
 	{"long dossier", "code = \"ACME\"", "code = \"" + strings.Repeat("A", 33) + "\"", 14, "dossier.code", "wrong form"},
@@ -141,6 +142,7 @@ var refusedTills = []struct {
 	{"principal of a server", "[users]", "[signing]\nprincipal = \"server@acme\"\n[users]", 8, "signing.principal", "till-NUMBER@DOSSIER"},
 	{"policy of the schema", "[users]", "[schema]\nmissing_column = \"ignroe\"\n[users]", 8, "schema.missing_column", `did you mean "ignore"?`},
 	{"action of the other side", "[users]", "[[process]]\nname = \"x\"\naction = \"collect\"\n[users]", 9, "process.action", "import, sync or update"},
+	{"update without [update]", "[users]", "[[process]]\nname = \"x\"\naction = \"update\"\n[users]", 9, "process.action", "there is no [update]"},
 	{"a server's file", "[till]", "[[dossier]]\ncode = \"A\"\n[till]", 2, "dossier", "the keys here are"},
 }
 
@@ -202,15 +204,27 @@ func refused(t *testing.T, err error, line int, key, says string) {
 	t.Log(err)
 }
 
+// A file that is another role's is named as what it is.
 func TestWrongRole(t *testing.T) {
-	if _, err := LoadServer(put(t, "x.toml", tillDoc)); err == nil || !strings.Contains(err.Error(), "a till's configuration") {
-		t.Error(err)
+	load := map[Role]func(string) error{
+		RoleServer:  func(path string) error { _, err := LoadServer(path); return err },
+		RoleTill:    func(path string) error { _, err := LoadTill(path); return err },
+		RoleRelease: func(path string) error { _, err := LoadRelease(path); return err },
 	}
-}
-
-func TestWrongRoleOfTill(t *testing.T) {
-	if _, err := LoadTill(put(t, "x.toml", serverDoc)); err == nil || !strings.Contains(err.Error(), "a server's configuration") {
-		t.Error(err)
+	docs := map[Role]string{RoleServer: serverDoc, RoleTill: tillDoc, RoleRelease: releaseDoc}
+	for is, doc := range docs {
+		for want, load := range load {
+			for _, name := range []string{"x.toml", fileOf(is)} {
+				err := load(put(t, name, doc))
+				if is == want {
+					if err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				refused(t, err, 0, "", "this is "+whose(is)+" configuration, and "+whose(want)+" is wanted; name a "+fileOf(want))
+			}
+		}
 	}
 }
 

@@ -14,16 +14,18 @@ import (
 func parseServer(file, abs string, data []byte) (*Server, error) {
 	s := &Server{}
 	x, err := decode(file, data, s)
+	if role := roleOf(file, data); role == RoleRelease || err != nil && role == RoleTill {
+		return nil, otherRole(file, role, RoleServer, err)
+	}
 	if err != nil {
-		if isTill(file, data) {
-			return nil, &Error{File: file, Problem: "this is a till's configuration, and a server's is wanted", Hint: "name a server.toml with --config FILE", Err: err}
-		}
 		return nil, err
 	}
 	c := &checker{file: file, dir: folderOf(abs), idx: x}
 	c.common(&s.Common, abs, RoleServer)
 	c.need("database.dsn", s.Database.DSN, `write the path of the ERP's database, like dsn = "erp.db"`)
-	if p := s.Signing.Principal; (p != "" || c.given("signing.principal")) && !serverPrincipal.MatchString(p) {
+	if p := s.Signing.Principal; releasePrincipal.MatchString(p) {
+		c.fail("signing.principal", `write "server@NAME" here; a release manager has a file and a key of his own: release.toml, which "caisseauto init release" makes`, "%q is a release manager", p)
+	} else if (p != "" || c.given("signing.principal")) && !serverPrincipal.MatchString(p) {
 		c.fail("signing.principal", `write "server@NAME" in lower case, with your company's or site's short name`, "%q has the wrong form", p)
 	}
 	c.dossiers(s.Dossiers, s.Database.Driver)

@@ -1,16 +1,19 @@
 package config
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // parseTill reads a till.toml. file is its name in messages, abs its absolute
 // path.
 func parseTill(file, abs string, data []byte) (*Till, error) {
 	t := &Till{}
 	x, err := decode(file, data, t)
+	if role := roleOf(file, data); role == RoleRelease || err != nil && roleIn(data) == RoleServer {
+		return nil, otherRole(file, cmp.Or(roleIn(data), role), RoleTill, err)
+	}
 	if err != nil {
-		if isServer(data) {
-			return nil, &Error{File: file, Problem: "this is a server's configuration, and a till's is wanted", Hint: "name a till.toml with --config FILE", Err: err}
-		}
 		return nil, err
 	}
 	c := &checker{file: file, dir: folderOf(abs), idx: x}
@@ -33,6 +36,7 @@ func parseTill(file, abs string, data []byte) (*Till, error) {
 			c.fail(entry("process", i)+".dossier", "take it out", "%q is not the till's dossier %q", p.Dossier, t.Identity.Dossier)
 		}
 	}
+	c.update(t)
 	c.tillPrincipal(t)
 	if err := c.result(); err != nil {
 		return nil, err

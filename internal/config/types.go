@@ -27,7 +27,7 @@ const (
 	DriftIgnore = "ignore"
 )
 
-// Common is what both files may hold. All paths in it are absolute.
+// Common is what all files may hold. All paths in it are absolute.
 type Common struct {
 	File      string    `toml:"-"` // the file itself
 	Database  Database  `toml:"database"`
@@ -54,6 +54,7 @@ type Till struct {
 	Schema   Schema   `toml:"schema"`
 	JET      *JET     `toml:"jet"` // nil: no technical event is written
 	Sync     Sync     `toml:"sync"`
+	Update   *Update  `toml:"update"` // nil: this till installs nothing
 }
 
 // A Database says where the rows are.
@@ -65,7 +66,7 @@ type Database struct {
 
 // Signing says who signs, and with which key.
 type Signing struct {
-	Principal string `toml:"principal"` // server@acme, till-017@acme
+	Principal string `toml:"principal"` // server@acme, till-017@acme, release@acme
 	Key       string `toml:"key"`       // OpenSSH private key; with Agent the public key to look for there
 	Agent     bool   `toml:"agent"`     // the private key is in the SSH agent
 }
@@ -84,7 +85,7 @@ type Paths struct {
 
 // Head is how the signed statement of the newest batch is made.
 type Head struct {
-	Expires Duration `toml:"expires"` // 24h by default
+	Expires Duration `toml:"expires"` // 24h by default, 30d in a release.toml
 }
 
 // A Process is one scheduled action of "run".

@@ -38,6 +38,16 @@ func RenderTill(path string, t *Till) ([]byte, error) {
 	return checked(data, err)
 }
 
+// RenderRelease writes r as a commented release.toml; see [RenderServer].
+func RenderRelease(path string, r *Release) ([]byte, error) {
+	data, abs, err := render(path, "release.toml.tmpl", r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = parseRelease(path, abs, data)
+	return checked(data, err)
+}
+
 // WriteServer makes the file path from s. A file that is there already stays
 // as it is, and the error is fs.ErrExist.
 func WriteServer(path string, s *Server) error {
@@ -51,6 +61,15 @@ func WriteServer(path string, s *Server) error {
 // WriteTill makes the file path from t; see [WriteServer].
 func WriteTill(path string, t *Till) error {
 	data, err := RenderTill(path, t)
+	if err != nil {
+		return err
+	}
+	return create(path, data)
+}
+
+// WriteRelease makes the file path from r; see [WriteServer].
+func WriteRelease(path string, r *Release) error {
+	data, err := RenderRelease(path, r)
 	if err != nil {
 		return err
 	}

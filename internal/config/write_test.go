@@ -51,6 +51,8 @@ func TestWriteTill(t *testing.T) {
 	first.Sync.MaxBackoff.Duration = 90 * time.Second
 	first.Identity.Registry.DeleteOthers, first.Users.DossierColumn = true, `do"ssier`
 	first.Schema.MissingColumn = DriftIgnore
+	first.Update = &Update{Folder: filepath.Join(t.TempDir(), "paquets"), Keep: 5, BusyQuery: "SELECT count(*)\nFROM \"ticket\"", WaitForTickets: true,
+		BusyCommand: []string{"libre", `C:\x`, "-q"}, Products: []Product{{Name: "caisse", Folder: t.TempDir(), Restart: []string{"sh", "-c", "a\nb"}}, {Name: "tpe", Folder: t.TempDir()}}}
 	first.JET = DefaultJET()
 	first.JET.Table, first.JET.Data, first.JET.Codes.Purge, first.JET.Codes.Load = `journal "technique"`, `d\n`, "", "80"
 	path := filepath.Join(t.TempDir(), "till.toml")
@@ -68,6 +70,35 @@ func TestWriteTill(t *testing.T) {
 		t.Error(diff)
 	}
 	unchanged(t, path, func() error { return WriteTill(path, first) })
+}
+
+func TestWriteRelease(t *testing.T) {
+	first, err := LoadRelease(put(t, "release.toml", releaseDoc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Drop = Drop{URL: "sftp://release@drop.example.com/", HostKey: PublicKeys{keyA, keyB}, Key: `C:\keys\login`}
+	path := filepath.Join(t.TempDir(), "release.toml")
+	if err := WriteRelease(path, first); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadRelease(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Drop.Host != "drop.example.com:22" || again.Drop.User != "release" {
+		t.Errorf("drop %+v", again.Drop)
+	}
+	if diff := cmp.Diff(first, again, cmpopts.IgnoreTypes(Drop{}), cmpopts.IgnoreFields(Common{}, "File")); diff != "" {
+		t.Error(diff)
+	}
+	unchanged(t, path, func() error { return WriteRelease(path, first) })
+	first.Signing.Principal = "server@acme"
+	none := filepath.Join(t.TempDir(), "none.toml")
+	refused(t, WriteRelease(none, first), 0, "signing.principal", "release@NAME")
+	if _, err := os.Stat(none); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is there: %v", err)
+	}
 }
 
 // The fewest values that init can know give a file that loads.
