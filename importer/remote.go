@@ -11,6 +11,9 @@ func Stream(dossier string) string { return manifest.StreamDown(dossier) }
 // StreamUp returns the name of the stream that a till sends.
 func StreamUp(dossier, till string) string { return manifest.StreamUp(dossier, till) }
 
+// StreamPackages returns the name of the stream of software packages.
+func StreamPackages(dossier string) string { return manifest.StreamPackages(dossier) }
+
 // The statements that travel, for commands that plan or show by them.
 type (
 	// A Manifest is the signed statement of what a batch holds.

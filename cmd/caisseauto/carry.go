@@ -29,19 +29,23 @@ func (a *app) shipCommand() *cobra.Command {
 		Use:   "ship",
 		Short: "Copy what is sealed from the outbox to the drop, and nothing else",
 		Long: `Copies what the drop lacks out of the outbox: on the server each dossier's stream
-and its receipts, on a till the till's stream. The files are sealed: it does not
-matter what carries them, how often, or in which order. sftp, rsync, rclone or a
-USB stick do the same job.`,
+and its receipts, on a till the till's stream, with a release.toml each dossier's
+packages. The files are sealed: it does not matter what carries them, how often, or
+in which order. sftp, rsync, rclone or a USB stick do the same job.`,
 		Example: `  caisseauto ship --config server.toml --dossier ACME
   caisseauto ship --config till.toml
+  caisseauto ship --config release.toml
   caisseauto ship --to /media/usb`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, role, err := a.side()
+			_, role, err := a.anySide()
 			if err != nil {
 				return err
 			}
-			if role == config.RoleTill {
+			switch role {
+			case config.RoleTill:
 				return a.shipTill(c.Context())
+			case config.RoleRelease:
+				return a.shipRelease(c.Context())
 			}
 			return a.shipServer(c.Context())
 		},
@@ -77,6 +81,29 @@ func (a *app) shipServer(ctx context.Context) error {
 		}
 		if n > 0 {
 			a.printf("%s: %d receipts shipped\n", dossier.Code, n)
+		}
+	}
+	return nil
+}
+
+// shipRelease copies the packages of the dossier of --dossier, or of all.
+func (a *app) shipRelease(ctx context.Context) error {
+	cfg, err := a.loadRelease()
+	if err != nil {
+		return err
+	}
+	list, err := a.releaseDossiers(cfg)
+	if err != nil {
+		return err
+	}
+	d, err := a.openDrop(ctx, &cfg.Common)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for _, dossier := range list {
+		if err := a.shipStream(ctx, d, cfg.Paths.Outbox, importer.StreamPackages(dossier.Code)); err != nil {
+			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
 		}
 	}
 	return nil

@@ -116,13 +116,7 @@ func (a *app) provable(ctx context.Context, f *proveFlags) (dossier string, d dr
 
 // eitherSide reads the configuration that is there, a server's or a till's.
 func (a *app) eitherSide(ctx context.Context, f *proveFlags) (string, *config.Common, error) {
-	path, role := a.config, config.RoleServer
-	var err error
-	if path == "" {
-		path, role, err = config.Find(".")
-	} else {
-		role, err = config.RoleOf(path)
-	}
+	path, role, err := a.side()
 	if err != nil {
 		return "", nil, err
 	}

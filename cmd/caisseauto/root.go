@@ -47,7 +47,7 @@ folders, and applies each in one transaction. First look: caisseauto demo`,
 		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&a.config, "config", "", "configuration `FILE` (default: server.toml or till.toml in this folder)")
+	f.StringVar(&a.config, "config", "", "configuration `FILE` (default: server.toml, till.toml or release.toml in this folder)")
 	f.StringVar(&a.dossier, "dossier", "", "`CODE` of the dossier, where the configuration has several")
 	f.StringVar(&a.logFormat, "log", "", "log an event for each batch on stderr, in this `FORMAT`: text or json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")

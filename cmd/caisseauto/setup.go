@@ -30,6 +30,10 @@ func (a *app) loadServer() (*config.Server, error) {
 
 func (a *app) loadTill() (*config.Till, error) { return config.LoadTill(a.configFile("till.toml")) }
 
+func (a *app) loadRelease() (*config.Release, error) {
+	return config.LoadRelease(a.configFile(config.ReleaseFile))
+}
+
 // dossiers returns the dossiers that a command is to work on: the one of
 // --dossier, or all.
 func (a *app) dossiers(cfg *config.Server) ([]config.Dossier, error) {
@@ -41,6 +45,18 @@ func (a *app) dossiers(cfg *config.Server) ([]config.Dossier, error) {
 		return nil, err
 	}
 	return []config.Dossier{*d}, nil
+}
+
+// releaseDossiers does for a release manager what dossiers does.
+func (a *app) releaseDossiers(cfg *config.Release) ([]config.ReleaseDossier, error) {
+	if a.dossier == "" {
+		return cfg.Dossiers, nil
+	}
+	d, err := cfg.Dossier(a.dossier)
+	if err != nil {
+		return nil, err
+	}
+	return []config.ReleaseDossier{*d}, nil
 }
 
 // trustOf loads the allowed_signers of a configuration. Without one nobody is

@@ -84,8 +84,19 @@ func (a *app) status(ctx context.Context, f statusFlags) error {
 	return a.dropStatus(ctx, f)
 }
 
-// side finds the configuration that is meant, and whose it is.
+// side finds the configuration that is meant, and whether it is a server's or
+// a till's. A release manager's is refused.
 func (a *app) side() (path string, role config.Role, err error) {
+	path, role, err = a.anySide()
+	if err == nil && role == config.RoleRelease {
+		err = &config.Error{File: path, Problem: "this is a release manager's configuration, and this command is for a server or a till",
+			Hint: "name a server.toml or a till.toml with --config FILE"}
+	}
+	return path, role, err
+}
+
+// anySide is side for commands that a release manager has too.
+func (a *app) anySide() (path string, role config.Role, err error) {
 	if a.config == "" {
 		return config.Find(".")
 	}

@@ -20,7 +20,7 @@ func (a *app) trustAcceptCommand() *cobra.Command {
 	var digest string
 	c := &cobra.Command{
 		Use:   "accept",
-		Short: "Follow the trust documents of the drop, from one whose digest was compared (till)",
+		Short: "Follow the trust documents of the drop, from one whose digest was compared (till, release manager)",
 		Long: `Takes over the version on the drop that has this SHA-256, and follows the versions
 after it from then on. Nothing but the digest says that the document is the right
 one: let the server's operator read it out from caisseauto trust show. A till that is
@@ -75,16 +75,27 @@ func (a *app) trustAccept(ctx context.Context, digest string) error {
 
 // acceptor finds whose list of keys is meant.
 func (a *app) acceptor(ctx context.Context) (*config.Common, string, error) {
-	_, role, err := a.side()
+	_, role, err := a.anySide()
 	if err != nil {
 		return nil, "", err
 	}
-	if role == config.RoleTill {
+	switch role {
+	case config.RoleTill:
 		cfg, dossier, err := a.tillConfig(ctx)
 		if err != nil {
 			return nil, "", err
 		}
 		return &cfg.Common, dossier, nil
+	case config.RoleRelease:
+		cfg, err := a.loadRelease()
+		if err != nil {
+			return nil, "", err
+		}
+		d, err := cfg.Dossier(a.dossier)
+		if err != nil {
+			return nil, "", err
+		}
+		return &cfg.Common, d.Code, nil
 	}
 	cfg, dossier, err := a.trustServer()
 	if err != nil {

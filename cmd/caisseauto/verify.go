@@ -190,14 +190,21 @@ func configHere() bool {
 	return err == nil
 }
 
-// commonConfig reads what both sides' configurations have.
+// commonConfig reads what all configurations have.
 func (a *app) commonConfig() (*config.Common, error) {
-	path, role, err := a.side()
+	path, role, err := a.anySide()
 	if err != nil {
 		return nil, err
 	}
-	if role == config.RoleTill {
+	switch role {
+	case config.RoleTill:
 		cfg, err := config.LoadTill(path)
+		if err != nil {
+			return nil, err
+		}
+		return &cfg.Common, nil
+	case config.RoleRelease:
+		cfg, err := config.LoadRelease(path)
 		if err != nil {
 			return nil, err
 		}
