@@ -23,7 +23,8 @@ func (a *app) doctorCommand() *cobra.Command {
 do about it. Nothing is changed, and no network is touched unless --drop asks for
 it. While something is wrong the exit code is 78; notes alone are no reason for it.`,
 		Example: `  caisseauto doctor --config server.toml
-  caisseauto doctor --config till.toml --drop`,
+  caisseauto doctor --config till.toml --drop
+  caisseauto doctor --config release.toml`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context(), tryDrop) },
 	}
 	c.Flags().BoolVar(&tryDrop, "drop", false, "reach for the drop too, over the network if that is the way")
@@ -48,9 +49,10 @@ type finding struct {
 type patient struct {
 	app      *app
 	common   *config.Common
-	server   *config.Server   // nil on a till
-	dossiers []config.Dossier // of the server, that are asked about
-	till     *config.Till     // nil on a server
+	server   *config.Server // one of the three, the others are nil
+	till     *config.Till
+	release  *config.Release
+	dossiers []config.Dossier // that are asked about; on a till none
 	tryDrop  bool
 	now      time.Time
 	findings []finding
@@ -58,10 +60,14 @@ type patient struct {
 
 // init is the command that makes what is missing on this side.
 func (p *patient) init() string {
-	if p.till != nil {
-		return "caisseauto init till --config " + p.common.File
+	role := config.RoleServer
+	switch {
+	case p.till != nil:
+		role = config.RoleTill
+	case p.release != nil:
+		role = config.RoleRelease
 	}
-	return "caisseauto init server --config " + p.common.File
+	return fmt.Sprintf("caisseauto init %s --config %s", role, p.common.File)
 }
 
 func (p *patient) ok(format string, args ...any) {
@@ -77,32 +83,51 @@ func (p *patient) wrong(remedy, format string, args ...any) {
 }
 
 func (a *app) doctor(ctx context.Context, tryDrop bool) error {
-	_, role, err := a.side()
+	_, role, err := a.anySide()
 	if err != nil {
 		return err
 	}
 	p := &patient{app: a, tryDrop: tryDrop, now: time.Now()}
-	if role == config.RoleTill {
-		if p.till, err = a.loadTill(); err != nil {
-			return err
-		}
-		p.common = &p.till.Common
-	} else {
-		if p.server, err = a.loadServer(); err != nil {
-			return err
-		}
-		p.common = &p.server.Common
-		if p.dossiers, err = a.dossiers(p.server); err != nil {
-			return err
-		}
+	if err := p.load(role); err != nil {
+		return err
 	}
 	p.ok("configuration %s", p.common.File)
-	for _, look := range []func(context.Context, *patient){
+	looks := []func(context.Context, *patient){
 		lookKeys, lookOwnKey, lookTrust, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookDrift, lookDrop,
-	} {
+	}
+	if p.release != nil { // who has no database, and no process
+		looks = []func(context.Context, *patient){lookKeys, lookReleaseKey, lookTrust, lookFolders, lookClock, lookDrop}
+	}
+	for _, look := range looks {
 		look(ctx, p)
 	}
 	return a.report(p)
+}
+
+// load reads the configuration, which is of that role.
+func (p *patient) load(role config.Role) (err error) {
+	switch role {
+	case config.RoleTill:
+		if p.till, err = p.app.loadTill(); err == nil {
+			p.common = &p.till.Common
+		}
+	case config.RoleRelease:
+		if p.release, err = p.app.loadRelease(); err != nil {
+			return err
+		}
+		p.common = &p.release.Common
+		var list []config.ReleaseDossier
+		list, err = p.app.releaseDossiers(p.release)
+		for _, d := range list {
+			p.dossiers = append(p.dossiers, config.Dossier{Code: d.Code})
+		}
+	default:
+		if p.server, err = p.app.loadServer(); err == nil {
+			p.common = &p.server.Common
+			p.dossiers, err = p.app.dossiers(p.server)
+		}
+	}
+	return err
 }
 
 // report prints what was found.

@@ -32,9 +32,9 @@ func lookKeys(_ context.Context, p *patient) {
 		p.lookKeyFile(s.Key)
 	}
 	if _, err := keys.LoadTrust(p.common.Trust.AllowedSigners); err != nil {
-		remedy := "bring the server's allowed_signers here by a way that you trust (" + p.init() + " --trust FILE copies it); without it no batch is accepted"
-		if p.server != nil {
-			remedy = "correct the file, or where there is none: " + p.init()
+		remedy := "correct the file, or where there is none: " + p.init()
+		if p.till != nil {
+			remedy = "bring the server's allowed_signers here by a way that you trust (" + p.init() + " --trust FILE copies it); without it no batch is accepted"
 		}
 		p.wrong(remedy, "allowed_signers: %v", err)
 	} else {
@@ -57,7 +57,13 @@ func (p *patient) lookKeyFile(path string) {
 const lowSpace = 512 << 20
 
 func lookFolders(_ context.Context, p *patient) {
-	folders := []string{p.common.Paths.Outbox, p.common.Paths.Inbox, p.common.Paths.Stage}
+	folders, beside, what := []string{p.common.Paths.Outbox, p.common.Paths.Inbox, p.common.Paths.Stage}, p.common.Database.DSN, "the database"
+	if p.release != nil {
+		folders, beside, what = folders[:1], p.common.File, "the configuration"
+		if p.common.Drop.Local() {
+			folders = append(folders, p.common.Drop.Folder)
+		}
+	}
 	if trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners); err == nil && len(trust.Dossiers()) > 0 {
 		folders = append(folders, filepath.Dir(p.common.Trust.AllowedSigners)) // trust documents are written there
 	}
@@ -77,8 +83,8 @@ func lookFolders(_ context.Context, p *patient) {
 		_ = probe.Close()
 		_ = os.Remove(probe.Name())
 	}
-	if free := freeBytes(filepath.Dir(p.common.Database.DSN)); free > 0 && free < lowSpace {
-		p.wrong("make room: a full disk stops exports and imports (exit code 73)", "%s is free beside the database", term.Size(free))
+	if free := freeBytes(filepath.Dir(beside)); free > 0 && free < lowSpace {
+		p.wrong("make room: a full disk stops what is sealed or applied here (exit code 73)", "%s is free beside %s", term.Size(free), what)
 	} else if free > 0 {
 		p.ok("folders can be written to, %s is free", term.Size(free))
 	}

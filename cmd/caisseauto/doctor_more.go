@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"caisseauto/importer"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
@@ -39,6 +40,27 @@ func lookOwnKey(_ context.Context, p *patient) {
 		}
 	}
 	p.ok("what %s signs is accepted with %s", principal, p.common.Trust.AllowedSigners)
+}
+
+// lookReleaseKey does for a release manager what lookOwnKey does for the
+// server.
+func lookReleaseKey(_ context.Context, p *patient) {
+	signer, err := p.app.signerOf(p.common)
+	if err != nil {
+		return // told by lookKeys
+	}
+	trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners)
+	if err != nil {
+		return // told too
+	}
+	for _, d := range p.dossiers {
+		if err := mayPublish(p.release, signer, trust, d.Code); err != nil {
+			p.wrong("where the roots sign who is trusted, on the server: "+grantCommand(p.release)+"; else the line for it, here, at the server and at the tills: "+releaseLine(p.release, signer),
+				"%s does not accept packages of %s that %s signs: %v", p.common.Trust.AllowedSigners, d.Code, p.common.Signing.Principal, err)
+			return
+		}
+	}
+	p.ok("what %s signs is accepted with %s", p.common.Signing.Principal, p.common.Trust.AllowedSigners)
 }
 
 // firstYear is before any release of this program.
@@ -150,34 +172,48 @@ func lookOutbox(ctx context.Context, p *patient) {
 	}
 }
 
-// lookHeads looks at the heads of the streams down that lie on the drop: whether
-// they verify here, and by this clock are neither expired nor from tomorrow.
+// lookHeads looks at the heads that lie on the drop, of the streams down or on
+// a release manager's machine of packages: whether they verify here, and by
+// this clock are neither expired nor from tomorrow.
 func (p *patient) lookHeads(ctx context.Context, d drop.Drop) {
 	trust, err := keys.LoadTrust(p.common.Trust.AllowedSigners)
 	if err != nil {
 		return // told by lookKeys
+	}
+	writer, seal := "the server", "export"
+	if p.release != nil {
+		writer, seal = "the release manager", "publish"
 	}
 	for _, code := range p.codes(ctx) {
 		now, err := followed(ctx, d, trust, code)
 		if err != nil {
 			continue // told by lookTrustOnDrop
 		}
-		r, err := remoteHead(ctx, d, streamDown(code), now)
+		stream := p.stream(code)
+		r, err := remoteHead(ctx, d, stream, now)
 		switch {
 		case err != nil:
-			p.wrong("if it stays so: the files there were changed, or "+p.common.Trust.AllowedSigners+" lacks the key of the server", "head of %s on the drop: %v", streamDown(code), err)
+			p.wrong("if it stays so: the files there were changed, or "+p.common.Trust.AllowedSigners+" lacks the key of "+writer, "head of %s on the drop: %v", stream, err)
 		case withheld(r.head, now, code) != nil:
 			p.wrong("on the server: caisseauto ship; if it is there, somebody keeps it from this machine", "%v", withheld(r.head, now, code))
 		case r.head == nil:
-			p.note("caisseauto export on the server", "nothing of %s is on the drop yet", streamDown(code))
+			p.note("caisseauto "+seal+", as "+writer, "nothing of %s is on the drop yet", stream)
 		case r.head.Issued.After(p.now.Add(apart)):
-			p.wrong("set the clock here, or the server's", "the head of %s on the drop was signed %s from now", streamDown(code), term.Duration(r.head.Issued.Sub(p.now)))
+			p.wrong("set the clock here, or that of "+writer, "the head of %s on the drop was signed %s from now", stream, term.Duration(r.head.Issued.Sub(p.now)))
 		case !p.now.Before(r.head.Expires):
-			p.wrong("look whether the server's export runs; if it does, whether this clock is right", "the head of %s on the drop expired at %s", streamDown(code), r.head.Expires.UTC().Format(time.RFC3339))
+			p.wrong("look whether caisseauto "+seal+" runs as "+writer+"; if it does, whether this clock is right", "the head of %s on the drop expired at %s", stream, r.head.Expires.UTC().Format(time.RFC3339))
 		default:
-			p.ok("the head of %s on the drop names batch %d, signed %s ago", streamDown(code), r.head.Sequence, term.Duration(max(0, p.now.Sub(r.head.Issued))))
+			p.ok("the head of %s on the drop names batch %d, signed %s ago", stream, r.head.Sequence, term.Duration(max(0, p.now.Sub(r.head.Issued))))
 		}
 	}
+}
+
+// stream is the stream of a dossier that is looked at on the drop.
+func (p *patient) stream(code string) string {
+	if p.release != nil {
+		return importer.StreamPackages(code)
+	}
+	return streamDown(code)
 }
 
 // lookServer tells what an SFTP server does not offer.
@@ -211,7 +247,7 @@ func lookDrop(ctx context.Context, p *patient) {
 	if err == nil {
 		defer d.Close()
 		for _, x := range p.dossiers {
-			if _, err = d.List(ctx, streamDown(x.Code)); err != nil {
+			if _, err = d.List(ctx, p.stream(x.Code)); err != nil {
 				break
 			}
 		}

@@ -60,7 +60,7 @@ very first import follows; after it the user's own row does.`,
 		cmd.Flags().StringVar(&f.drop, "drop", "", "`URL` of the drop, file:PATH or sftp://user@host:port/path, for a new configuration")
 		cmd.Flags().StringVar(&f.principal, "principal", "", "`NAME` that signatures bear, for a new configuration")
 		cmd.Flags().StringArrayVar(&f.hostKeys, "host-key", nil, "public `KEY` of the SFTP server, for a new configuration")
-		cmd.Flags().StringVar(&a.keyKind, "key-type", string(keys.Ed25519), "`KIND` of the signing key that is made: ed25519, or ecdsa (P-256) for a till under fiscal rules that list it")
+		a.keyTypeFlag(cmd)
 		cmd.Flags().BoolVar(&f.printSQL, "print-sql", false, "print what would be done to the database, and do nothing")
 	}
 	server.Flags().StringArrayVar(&s.tables, "table", nil, "`NAME` of a table that goes down to the tills, for a new configuration; repeat it")
@@ -69,8 +69,12 @@ very first import follows; after it the user's own row does.`,
 	till.Flags().BoolVar(&t.createSchema, "create-schema", false, "make the database, if there is none, and the tables that it lacks, as the stream's signed manifests describe them")
 	till.Flags().BoolVar(&t.move, "move", false, "leave the dossier that the till follows for the one of --dossier; what it has sold must be delivered")
 	till.Flags().StringVar(&a.medium, "from", "", "`FOLDER` with the drop's layout in place of the drop, for --create-schema")
-	c.AddCommand(server, till)
+	c.AddCommand(server, till, a.initReleaseCommand())
 	return c
+}
+
+func (a *app) keyTypeFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.keyKind, "key-type", string(keys.Ed25519), "`KIND` of the signing key that is made: ed25519, or ecdsa (P-256) for a till under fiscal rules that list it")
 }
 
 func (a *app) initServer(ctx context.Context, f initFlags) error {
@@ -179,22 +183,23 @@ func (a *app) initKey(path, comment string) error {
 // initTrust makes the server's allowed_signers with its own key in it. One
 // that is there is only read.
 func (a *app) initTrust(c *config.Common) error {
-	if c.Signing.Principal == "" {
-		return c.NeedSigning()
-	}
 	signer, err := a.signerOf(c)
 	if err != nil {
 		return err
 	}
-	line := keys.AllowedLine([]string{c.Signing.Principal},
-		serverNamespaces, signer.Public(), "")
+	_, err = a.initSigners(c, keys.AllowedLine([]string{c.Signing.Principal}, serverNamespaces, signer.Public(), ""))
+	return err
+}
+
+// initSigners makes allowed_signers with a line in it. One that is there is
+// only read.
+func (a *app) initSigners(c *config.Common, line string) (*keys.Trust, error) {
 	made, err := missing(c.Trust.AllowedSigners, func() error {
 		return durable.Create(c.Trust.AllowedSigners, []byte(line+"\n"), 0o644)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.did(c.Trust.AllowedSigners, made)
-	_, err = keys.LoadTrust(c.Trust.AllowedSigners)
-	return err
+	return keys.LoadTrust(c.Trust.AllowedSigners)
 }

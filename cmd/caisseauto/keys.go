@@ -111,7 +111,7 @@ func namespacesOf(principal string) ([]string, error) {
 	case strings.HasPrefix(role, "till-"):
 		return tillNamespaces, nil
 	case role == "release":
-		return []string{keys.NamespacePackage, keys.NamespaceHead}, nil
+		return releaseNamespaces, nil
 	case strings.HasPrefix(role, "root-"):
 		return []string{keys.NamespaceTrust}, nil
 	}

@@ -56,6 +56,7 @@ func mayReceipt(signer keys.Signer, principal, dossier string, trust *keys.Trust
 
 // What each side signs.
 var (
-	serverNamespaces = []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt, keys.NamespaceTills}
-	tillNamespaces   = []string{keys.NamespaceTickets, keys.NamespaceHead}
+	serverNamespaces  = []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespaceReceipt, keys.NamespaceTills}
+	tillNamespaces    = []string{keys.NamespaceTickets, keys.NamespaceHead}
+	releaseNamespaces = []string{keys.NamespacePackage, keys.NamespaceHead}
 )
