@@ -1,8 +1,10 @@
-// Package archive writes and reads the one file that carries a batch's rows:
-// a tar of regular files in a single zstd frame.
+// Package archive writes and reads the one file that carries what a batch
+// holds, rows or a folder's files: a tar of regular files in a single zstd
+// frame.
 //
 // The form is narrow, so that there is one archive only for given members:
-// USTAR headers with mode 0644, owner 0, time 0 and no names but the file's;
+// USTAR headers with mode 0644, owner 0, time 0 and no names but the file's,
+// which is split into prefix and name when it is longer than 100 bytes;
 // zstd level 3 with a checksum and a window within 8 MiB, no dictionary,
 // nothing before or behind the frame. Stock tools read it:
 //
@@ -14,6 +16,10 @@
 // [NewWriter] takes bodies one after the other and compresses each while the
 // caller makes the next. Add returns what the manifest says of a member, and
 // Close what it says of the archive. The example shows it whole.
+//
+// What names and sizes members may have is a [Form]. The functions without
+// one are for [Rows], whose bodies are short and lie in memory. Files of any
+// size go through [Writer.AddFile], which reads them as it writes.
 //
 // # Reading
 //

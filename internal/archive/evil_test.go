@@ -110,11 +110,16 @@ func rest(t *testing.T, w *tar.Writer, files []file) {
 // one, when raw stands in a sound frame.
 func refuse(t *testing.T, raw []byte, want string) {
 	t.Helper()
-	files, err := readAll(bytes.NewReader(compress(t, raw)), list(small), TarSize(list(small)))
+	refuseForm(t, Rows, small, raw, want)
+}
+
+func refuseForm(t *testing.T, form Form, good []file, raw []byte, want string) {
+	t.Helper()
+	files, err := readForm(form, bytes.NewReader(compress(t, raw)), list(good), TarSize(list(good)))
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q in it", err, want)
 	}
-	if !slices.Equal(files, small[:len(files)]) {
+	if !slices.Equal(files, good[:len(files)]) {
 		t.Errorf("other bytes came out before the error: %q", files)
 	}
 }

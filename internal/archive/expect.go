@@ -112,7 +112,7 @@ func (e *expect) next() error {
 func (e *expect) header() error {
 	if e.at == len(e.members) {
 		if !zero(e.head[:]) {
-			return fmt.Errorf("tar has a member that the manifest does not name, %q, behind the last one", field(e.head[:100]))
+			return fmt.Errorf("tar has a member that the manifest does not name, %q, behind the last one", fullName(e.head[:]))
 		}
 		e.part, e.left = inTrailer, block
 		return nil

@@ -2,7 +2,10 @@ package archive
 
 import (
 	"bytes"
+	"io/fs"
+	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -48,6 +51,30 @@ func FuzzFile(f *testing.F) {
 		got, _ := readAll(bytes.NewReader(b), members, TarSize(members))
 		if !slices.Equal(got, small[:len(got)]) {
 			t.Errorf("other bytes came out: %q", got)
+		}
+	})
+}
+
+// FuzzName has the names chosen by the attacker, and a form that refuses none.
+// A name that is taken stands whole in a header of one block, is a local path
+// for every system's path rules, and is read back as it is.
+func FuzzName(f *testing.F) {
+	for _, name := range []string{"", "a", "/a", "a/../b", `a\b`, "a\x00", "é", "A b/.c", "a//b", "./a"} {
+		f.Add(name)
+	}
+	for _, n := range []int{99, 100, 155, 156} {
+		f.Add(strings.Repeat("a", n) + "/" + strings.Repeat("b", 255-n))
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		h, err := header(name, 1)
+		if open.checkName(name) != nil {
+			return
+		}
+		if err != nil || fullName(h) != name {
+			t.Errorf("%q: header of %q, %v", name, fullName(h), err)
+		}
+		if path.Clean(name) != name || path.IsAbs(name) || !fs.ValidPath(name) || name == "." {
+			t.Errorf("%q is taken", name)
 		}
 	})
 }

@@ -103,8 +103,12 @@ var encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
 
 // readAll reads an archive whole. It never looks at the digest of the file, as
 // if that and the manifest were the attacker's.
-func readAll(archive io.Reader, members []Member, tarSize int64) (files []file, err error) {
-	r, err := NewReader(archive, members, tarSize)
+func readAll(archive io.Reader, members []Member, tarSize int64) ([]file, error) {
+	return readForm(Rows, archive, members, tarSize)
+}
+
+func readForm(form Form, archive io.Reader, members []Member, tarSize int64) (files []file, err error) {
+	r, err := form.NewReader(archive, members, tarSize)
 	if err != nil {
 		return nil, err
 	}

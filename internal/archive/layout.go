@@ -8,15 +8,13 @@ import (
 )
 
 const (
-	// MaxMember is the longest body of a member: 8 MiB of rows, so that both
-	// sides stream with bounded memory, and 256 KiB for the line above them.
+	// MaxMember is the longest body of a member of rows: 8 MiB of them, so that
+	// both sides work with bounded memory, and 256 KiB for the line above them.
 	MaxMember = 8<<20 + 256<<10
 	// MaxWindow is the largest zstd window, 8 MiB: what RFC 8878, section
 	// 3.1.1.1.2, asks every decoder to support, and what a hostile archive
 	// may make ours allocate.
 	MaxWindow = 8 << 20
-	// maxName is what fits the name field of a tar header without a prefix.
-	maxName = 100
 	// block is the unit of a tar.
 	block = 512
 )
@@ -48,7 +46,7 @@ func TarSize(members []Member) int64 {
 // padding returns how many zeros follow a body.
 func padding(size int64) int64 { return -size & (block - 1) }
 
-// CheckName reports what keeps name from being a member's: it is a relative
+// CheckName reports what keeps name from being that of a member of rows: it is a relative
 // path of up to 100 bytes, whose parts are of [a-z0-9._%-] and do not begin
 // with a dot, and which does not begin with a dash. So no two names differ in case only, and none leads elsewhere
 // for a person who unpacks an archive by hand.
@@ -74,26 +72,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// checkMembers refuses a list that no Writer could have written.
-func checkMembers(members []Member) error {
-	seen := make(map[string]bool, len(members))
-	for i, m := range members {
-		if err := CheckName(m.Name); err != nil {
-			return fmt.Errorf("member %d of the list: %w", i+1, err)
-		}
-		if seen[m.Name] {
-			return fmt.Errorf("member %d of the list: %q stands there twice", i+1, m.Name)
-		}
-		seen[m.Name] = true
-		if m.Size < 0 || m.Size > MaxMember {
-			return fmt.Errorf("member %d of the list: %q has the size %d, want 0 to %d", i+1, m.Name, m.Size, MaxMember)
-		}
-	}
-	return nil
-}
-
 // header returns the one block that stands in front of the body of a member
-// of this name and size. It comes from the standard library, while writing
+// of this name and size; a long name is split into prefix and name. It comes from the standard library, while writing
 // goes through the adaptor: a test holds the two against each other.
 func header(name string, size int64) ([]byte, error) {
 	var buf bytes.Buffer

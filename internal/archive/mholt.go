@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,10 +27,12 @@ func newTarWriter(w io.Writer) (*tarWriter, error) {
 	return &tarWriter{t}, nil
 }
 
-func (w *tarWriter) add(name string, body []byte) error {
+// add writes a file with all that body gives, which must be size bytes: the
+// library complains of more, and of less only with the file after it.
+func (w *tarWriter) add(name string, size int64, body io.Reader) error {
 	return w.t.Write(archiver.File{
-		FileInfo:   member{name, int64(len(body))},
-		ReadCloser: io.NopCloser(bytes.NewReader(body)),
+		FileInfo:   member{name, size},
+		ReadCloser: io.NopCloser(body),
 	})
 }
 

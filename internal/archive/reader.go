@@ -18,13 +18,15 @@ type Reader struct {
 	err     error
 }
 
-// NewReader reads the archive in r, of which [Check] has seen the digest.
-// members and tarSize come from the verified manifest; an error means that no
-// archive can be like that. The caller must call Close.
+// NewReader reads the archive of [Rows] in r, of which [Check] has seen the
+// digest. members and tarSize come from the verified manifest; an error means
+// that no archive can be like that. The caller must call Close.
 func NewReader(r io.Reader, members []Member, tarSize int64) (*Reader, error) {
-	if err := checkMembers(members); err != nil {
-		return nil, err
-	}
+	return Rows.NewReader(r, members, tarSize)
+}
+
+// newReader takes members that were checked.
+func newReader(r io.Reader, members []Member, tarSize int64) (*Reader, error) {
 	if n := TarSize(members); n != tarSize {
 		return nil, fmt.Errorf("the members make a tar of %d bytes, the manifest says %d", n, tarSize)
 	}

@@ -18,6 +18,16 @@ func stock(t *testing.T, name string) string {
 	return p
 }
 
+// runTool returns what a tool says.
+func runTool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
 // TestStockTools opens an archive with what every system has.
 func TestStockTools(t *testing.T) {
 	stock(t, "zstd")
@@ -27,13 +37,7 @@ func TestStockTools(t *testing.T) {
 	if err := os.WriteFile(path, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(name string, args ...string) string {
-		out, err := exec.Command(name, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
-		return string(out)
-	}
+	run := func(name string, args ...string) string { return runTool(t, name, args...) }
 	run("zstd", "-tq", path)
 	if out := run("zstd", "-lv", path); !strings.Contains(out, "Check: XXH64") || !strings.Contains(out, "# Zstandard Frames: 1") {
 		t.Errorf("zstd -lv:\n%s", out)

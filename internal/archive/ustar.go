@@ -44,3 +44,12 @@ func difference(got, want []byte) string {
 
 // field returns a header field without the NULs at its end.
 func field(b []byte) []byte { return bytes.TrimRight(b, "\x00") }
+
+// fullName returns the name that a header gives its member.
+func fullName(head []byte) string {
+	name := string(field(head[:100]))
+	if prefix := field(head[345:500]); len(prefix) > 0 {
+		name = string(prefix) + "/" + name
+	}
+	return name
+}

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -22,6 +23,7 @@ const window = 4 << 20
 //
 // Its methods are for one goroutine.
 type Writer struct {
+	form   Form
 	jobs   chan job
 	free   chan []byte
 	done   chan struct{} // closed when the goroutine has ended
@@ -36,6 +38,7 @@ type Writer struct {
 type job struct {
 	name string
 	body []byte
+	file *exact // in place of body
 }
 
 const (
@@ -43,9 +46,13 @@ const (
 	firstBuffer = 256 << 10 // enough for the common delta; grown ones are used again
 )
 
-// NewWriter starts an archive on w. The caller must call Close or Abort; w is
-// written to until then, from another goroutine.
-func NewWriter(w io.Writer) (*Writer, error) {
+// NewWriter starts an archive of [Rows] on w. The caller must call Close or
+// Abort; w is written to until then, from another goroutine.
+func NewWriter(w io.Writer) (*Writer, error) { return Rows.NewWriter(w) }
+
+// NewWriter is [NewWriter] for archives of this form. Its Writer refuses what
+// [Form.NewReader] refuses.
+func (f Form) NewWriter(w io.Writer) (*Writer, error) {
 	s := &sink{w: w, hash: sha256.New()}
 	z, err := zstd.NewWriter(s,
 		zstd.WithEncoderLevel(zstd.SpeedDefault), // level 3
@@ -60,6 +67,7 @@ func NewWriter(w io.Writer) (*Writer, error) {
 		return nil, fmt.Errorf("tar: %w", err)
 	}
 	a := &Writer{
+		form:  f,
 		jobs:  make(chan job),
 		free:  make(chan []byte, buffers),
 		done:  make(chan struct{}),
@@ -88,25 +96,52 @@ func (a *Writer) Buffer() []byte {
 // before it is being compressed. The errors are those of the name and the
 // size of this member, and whatever befell the members before it.
 func (a *Writer) Add(name string, body []byte) (sha256hex string, err error) {
-	switch err := CheckName(name); {
-	case a.closed:
-		return "", errClosed
-	case err != nil:
+	if err := a.admit(name, int64(len(body))); err != nil {
 		return "", err
-	case a.names[name]:
-		return "", fmt.Errorf("member %q is added twice", name)
-	case len(body) > MaxMember:
-		return "", fmt.Errorf("member %q has %d bytes, at most %d fit", name, len(body), MaxMember)
 	}
+	a.large = a.large || len(body) > firstBuffer
+	digest := sha256.Sum256(body)
+	a.jobs <- job{name: name, body: body}
+	return hex.EncodeToString(digest[:]), nil
+}
+
+// AddFile writes a member of size bytes, which r must give and not one more,
+// and returns its SHA-256 in lower-case hex. It makes the same bytes as Add,
+// holds no more than a buffer of the body, and waits until r is read: nobody
+// reads from it afterwards. A name or size that is refused leaves the archive
+// as it was. Any error after that, of r or because r is shorter or longer,
+// gives the archive up: Close returns it again.
+func (a *Writer) AddFile(name string, size int64, r io.Reader) (sha256hex string, err error) {
+	if err := a.admit(name, size); err != nil {
+		return "", err
+	}
+	e := &exact{r: r, size: size, sum: sha256.New(), done: make(chan struct{})}
+	a.jobs <- job{name: name, file: e}
+	<-e.done
 	if p := a.failed.Load(); p != nil {
 		return "", *p
 	}
+	return hex.EncodeToString(e.sum.Sum(nil)), nil
+}
+
+// admit takes a member into the books, or says why it cannot be one.
+func (a *Writer) admit(name string, size int64) error {
+	switch err := a.form.checkName(name); {
+	case a.closed:
+		return errClosed
+	case err != nil:
+		return err
+	case a.names[name]:
+		return fmt.Errorf("member %q is added twice", name)
+	case size < 0 || size > a.form.maxMember():
+		return fmt.Errorf("member %q has %d bytes, at most %d fit", name, size, a.form.maxMember())
+	}
+	if p := a.failed.Load(); p != nil {
+		return *p
+	}
 	a.names[name] = true
-	a.large = a.large || len(body) > firstBuffer
-	a.tar += block + int64(len(body)) + padding(int64(len(body)))
-	digest := sha256.Sum256(body)
-	a.jobs <- job{name, body}
-	return hex.EncodeToString(digest[:]), nil
+	a.tar += block + size + padding(size)
+	return nil
 }
 
 // Close ends the archive and returns what the manifest says of it. Nothing is
@@ -148,11 +183,15 @@ func (a *Writer) run(t *tarWriter, z *zstd.Encoder, s *sink) {
 	defer close(a.done)
 	for j := range a.jobs {
 		if a.failed.Load() == nil {
-			if err := t.add(j.name, j.body); err != nil {
+			if err := j.write(t); err != nil {
 				a.fail(fmt.Errorf("writing member %q: %w", j.name, err))
 			}
 		}
-		a.recycle(j.body)
+		if j.file != nil {
+			close(j.file.done)
+		} else {
+			a.recycle(j.body)
+		}
 	}
 	if a.failed.Load() == nil {
 		a.end(t, z, s)
@@ -161,6 +200,13 @@ func (a *Writer) run(t *tarWriter, z *zstd.Encoder, s *sink) {
 		s.stop.Store(true)
 		z.Reset(nil) // waits for the encoder's own goroutines, which may still write
 	}
+}
+
+func (j job) write(t *tarWriter) error {
+	if j.file != nil {
+		return t.add(j.name, j.file.size, j.file)
+	}
+	return t.add(j.name, int64(len(j.body)), bytes.NewReader(j.body))
 }
 
 // end closes the tar and the frame. The frame's error matters: its last block
