@@ -56,6 +56,33 @@ func TestKillReplace(t *testing.T) {
 	only(t, dir, "f")
 }
 
+// TestKillPoint: whenever the writer dies, the link has one of its targets.
+func TestKillPoint(t *testing.T) {
+	needLinks(t)
+	dir := t.TempDir()
+	link := filepath.Join(dir, "current")
+	const before = "before"
+	check(t, Point(link, before))
+	got := before
+	for range rounds()/2 + 1 {
+		killed(t, "point", link)
+		last := got
+		var err error
+		got, err = os.Readlink(link)
+		check(t, err)
+		if got != targets[0] && got != targets[1] && got != last {
+			t.Fatalf("the link points to %q", got)
+		}
+	}
+	if got == before {
+		t.Error("the writer was never caught at work")
+	}
+	left, err := Tree{}.Sweep(dir)
+	check(t, err)
+	t.Logf("%d temporary links swept", left)
+	only(t, dir, "current")
+}
+
 // TestKillPublish: every name in the folder is a whole file, and the work can
 // be done again over what was left.
 func TestKillPublish(t *testing.T) {

@@ -14,13 +14,15 @@
 // [WriteFile] replaces a file. [Create] and [Publish] make a file that must
 // not be there yet: with the same bytes they succeed again, so that a step
 // whose answer was lost can be repeated; with other bytes they return
-// [ErrDifferent] and change nothing. [Lock] keeps a second process away from
+// [ErrDifferent] and change nothing. [SyncTree] and then [RenameNew] put a
+// whole folder in its place, and [Point] says by a symbolic link which of
+// several is the one in use. [Lock] keeps a second process away from
 // a stream and is released by any death of the first.
 //
 // The functions take paths of the operating system. [In] gives the same
 // functions below an [os.Root], for trees in which strangers may have put
 // symbolic links.
 //
-// A crash can leave a temporary file beside the target. Nothing reads such a
-// file; [Tree.Sweep] removes them.
+// A crash can leave a temporary file or link beside the target. Nothing reads
+// such a file; [Tree.Sweep] removes them.
 package durable

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 var jobs = map[string]func(args []string) error{
 	"replace": jobReplace,
 	"publish": jobPublish,
+	"point":   jobPoint,
 	"lock":    jobLock,
 	"denied":  jobDenied,
 }
@@ -80,6 +81,19 @@ func jobPublish(args []string) error {
 	}
 }
 
+// jobPoint points the link args[0] to one target and the other until it is
+// killed.
+func jobPoint(args []string) error {
+	for n := 0; ; n++ {
+		if err := Point(args[0], targets[n%2]); err != nil {
+			return err
+		}
+	}
+}
+
+// targets are a short one and one that no inode holds.
+var targets = [2]string{"releases/1", "releases/" + strings.Repeat("x", 200)}
+
 // writeSynced writes a file as the callers of Publish do.
 func writeSynced(path string, data []byte) error {
 	f, err := os.Create(path)
@@ -111,6 +125,9 @@ func jobDenied(args []string) error {
 		"Publish":   Publish(old, filepath.Join(args[0], "new")),
 		"MkdirAll":  MkdirAll(filepath.Join(args[0], "a/b"), 0o700),
 		"Remove":    Tree{}.Remove(old),
+		"RenameNew": RenameNew(old, filepath.Join(args[0], "new")),
+		"Point":     Point(filepath.Join(args[0], "link"), "new"),
+		"Unpoint":   Unpoint(filepath.Join(args[0], "link")),
 	} {
 		fmt.Printf("%s %v %v\n", what, os.IsPermission(err) || strings.Contains(fmt.Sprint(err), "permission denied"), err)
 	}

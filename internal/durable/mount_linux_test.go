@@ -60,6 +60,15 @@ func TestFAT(t *testing.T) {
 	testPublish(t, Tree{}, dir, dir)
 }
 
+// TestNoRenameFlags: what a file system answers that cannot rename so, here
+// drawn out of one that can by a folder that is to go below itself.
+func TestNoRenameFlags(t *testing.T) {
+	dir := t.TempDir()
+	if err := renameNoReplace(dir, filepath.Join(dir, "x")); !errors.Is(err, errors.ErrUnsupported) || !errors.Is(err, syscall.EINVAL) {
+		t.Error(err)
+	}
+}
+
 // image makes a file system in a file and a loop device for it.
 func image(t *testing.T, mkfs string, args ...string) (device string) {
 	t.Helper()
@@ -120,10 +129,54 @@ func TestPowerCut(t *testing.T) {
 	check(t, writeSynced(filepath.Join(dir, "a/b/c/h.part"), body(5)))
 	check(t, Publish(filepath.Join(dir, "a/b/c/h.part"), filepath.Join(dir, "a/b/c/h")))
 	cut("Publish", func(after string) { mustHold(t, filepath.Join(after, "a/b/c/h"), body(5)) })
+	testTreePowerCut(t, dir, cut)
 	check(t, Tree{}.Remove(f))
 	cut("Remove", func(after string) {
 		if _, err := os.Stat(filepath.Join(after, "f")); err == nil {
 			t.Error("the removed file is back")
+		}
+	})
+}
+
+// testTreePowerCut puts releases in place, one synced in each of the two ways,
+// one out of another folder and one beside its temporary name.
+func testTreePowerCut(t *testing.T, dir string, cut func(what string, look func(after string))) {
+	t.Helper()
+	link := filepath.Join(dir, "current")
+	for _, tc := range []struct {
+		name, tmp string
+		sync      func(string) error
+	}{
+		{"system", "a/b/system", SyncTree},
+		{"each", "each.new", syncEach},
+	} {
+		tmp, name := filepath.Join(dir, tc.tmp), tc.name
+		makeTree(t, tmp)
+		check(t, tc.sync(tmp))
+		cut("SyncTree by "+name, func(after string) { checkTree(t, filepath.Join(after, tc.tmp)) })
+		check(t, RenameNew(tmp, filepath.Join(dir, name)))
+		cut("RenameNew of "+name, func(after string) {
+			checkTree(t, filepath.Join(after, name))
+			if _, err := os.Stat(filepath.Join(after, tc.tmp)); err == nil {
+				t.Error("the old name is back")
+			}
+		})
+		target := name + "/./" + targets[1]
+		check(t, Point(link, target))
+		cut("Point to "+name, func(after string) { pointsTo(t, filepath.Join(after, "current"), target) })
+	}
+	// Without a file, whose sync would bring the names with it on ext4.
+	check(t, os.MkdirAll(filepath.Join(dir, "bare/d"), 0o700))
+	check(t, syncEach(filepath.Join(dir, "bare")))
+	cut("SyncTree of folders", func(after string) {
+		if _, err := os.Stat(filepath.Join(after, "bare/d")); err != nil {
+			t.Error(err)
+		}
+	})
+	check(t, Unpoint(link))
+	cut("Unpoint", func(after string) {
+		if _, err := os.Lstat(filepath.Join(after, "current")); err == nil {
+			t.Error("the removed link is back")
 		}
 	})
 }

@@ -14,6 +14,11 @@ const openNonblock = syscall.O_NONBLOCK
 
 const canSyncDir = true
 
+const canPoint = true
+
+// openToSync opens a file whose bytes are to be synced: any way will do.
+const openToSync = os.O_RDONLY
+
 // cannotSync reports whether err is how a file system says that it does not
 // sync folders: CIFS and FUSE give EINVAL or ENOTSUP.
 func cannotSync(err error) bool {

@@ -33,6 +33,7 @@ func TestIsNoSpace(t *testing.T) {
 func TestUnwritableFolder(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "old"), []byte("old"), 0o644))
+	check(t, os.Symlink("old", filepath.Join(dir, "link")))
 	check(t, os.Chmod(dir, 0o555))
 	defer os.Chmod(dir, 0o755)
 	cmd := start(t, "denied", dir)
@@ -42,7 +43,7 @@ func TestUnwritableFolder(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	check(t, err)
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) != 5 {
+	if len(lines) != 8 {
 		t.Fatalf("output %q", out)
 	}
 	for _, line := range lines {
@@ -50,7 +51,8 @@ func TestUnwritableFolder(t *testing.T) {
 			t.Errorf("not refused for its permissions: %s", line)
 		}
 	}
-	holds(t, filepath.Join(dir, "old"), []byte("old"))
+	holds(t, filepath.Join(dir, "old"), []byte("old"), "link")
+	pointsTo(t, filepath.Join(dir, "link"), "old")
 }
 
 // asNobody runs cmd as an account without rights, which must be able to reach

@@ -14,6 +14,12 @@ const openNonblock = 0
 // NTFS journals its names; FlushFileBuffers refuses a folder.
 const canSyncDir = false
 
+// A symbolic link needs a right here that accounts do not have by default.
+const canPoint = false
+
+// FlushFileBuffers wants a handle open for writing.
+const openToSync = os.O_RDWR
+
 func cannotSync(error) bool { return true }
 
 // noHardLinks reports whether link failed because the file system has none:

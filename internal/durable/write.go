@@ -64,8 +64,8 @@ func tempName(path string) string {
 
 var tempPattern = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
-// Sweep removes the temporary files that crashed calls of WriteFile and
-// Create left in dir, and returns how many. Call it only where nobody else
+// Sweep removes the temporary files and links that crashed calls of WriteFile,
+// Create and Point left in dir, and returns how many. Call it only where nobody else
 // writes at the same time, for instance while holding the stream's [Lock]. A
 // folder that does not exist holds none.
 func (t Tree) Sweep(dir string) (n int, err error) {
