@@ -30,6 +30,7 @@ func TestGuards(t *testing.T) {
 		{"rename", "importer/x.go", "package x\nfunc f() { os.Rename(a, b) }\n", (*source).steady, "Rename belongs"},
 		{"rename as a value", "importer/x.go", "package x\nvar f = os.Rename\n", (*source).steady, "Rename belongs"},
 		{"link of a root", "internal/sftpd/x.go", "package x\nfunc f(r *os.Root) { r.Link(a, b) }\n", (*source).steady, "Link belongs"},
+		{"symbolic link", "internal/sftpd/x.go", "package x\nfunc f() { os.Symlink(a, b) }\n", (*source).steady, "Symlink belongs"},
 		{"a field of that name", "importer/x.go", "package x\nfunc f(u Upload) { g(u.Link, u.Sync.Every) }\n", (*source).steady, ""},
 		{"sync", "exporter/x.go", "package x\nfunc f(g *os.File) { g.Sync() }\n", (*source).steady, "Sync belongs"},
 		{"sync at home", "internal/durable/x.go", "package x\nfunc f(g *os.File) { g.Sync() }\n", (*source).steady, ""},

@@ -82,9 +82,16 @@ var steady = map[string][]string{
 		"internal/drop/sftp/...", // on the server's side: fsync@openssh.com
 		"keys/...",               // imports nothing of ours, and must not lose a key it has just made
 	},
+	"Symlink": {
+		"internal/durable/...",
+		"internal/drop/droptest/...", // what strangers may have put into a drop
+	},
 	"Fsync":       {"internal/durable/..."},
+	"Syncfs":      {"internal/durable/..."},
 	"Renameat":    {"internal/durable/..."},
+	"Renameat2":   {"internal/durable/..."},
 	"Linkat":      {"internal/durable/..."},
+	"Symlinkat":   {"internal/durable/..."},
 	"PosixRename": {"internal/drop/sftp/..."},
 }
 
