@@ -13,8 +13,9 @@ import (
 // What a package may be at most.
 const (
 	MaxRequires     = 64
-	MaxNotes        = 4 << 10  // bytes
-	MaxFileSize     = 64 << 30 // bytes, and of all files together
+	MaxNotes        = 4 << 10   // bytes
+	MaxFileSize     = 8<<30 - 1 // bytes: what the 11 octal digits of a tar header hold
+	MaxPackageSize  = 64 << 30  // bytes of all files
 	MaxProbeSeconds = 600
 	maxWord         = 64 // bytes of a product's name, of a version
 	maxPlatform     = 16
@@ -99,8 +100,8 @@ func checkFiles(p *Package) *Refusal {
 			return refuse("D7", "file %s: sha256 is not 64 lower-case hex digits", f.Name)
 		}
 	}
-	if n := p.Size(); n > MaxFileSize { // 30,000 files of MaxFileSize do not overflow
-		return refuse("K4", "the files have %d bytes, more than %d", n, int64(MaxFileSize))
+	if n := p.Size(); n > MaxPackageSize { // 30,000 files of MaxFileSize do not overflow
+		return refuse("K4", "the files have %d bytes, more than %d", n, int64(MaxPackageSize))
 	}
 	if err := CheckTree(p.Files); err != nil {
 		return refuse("K4", "%v", err)

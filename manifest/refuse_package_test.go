@@ -92,7 +92,7 @@ var badPackages = []bad{
 	{"writable for all", "K4", `"0755"`, `"0777"`},
 	{"mode not octal", "K4", `"0755"`, `"755"`},
 	{"size negative", "K4", `"size": 512`, `"size": -512`},
-	{"size beyond any disk", "K4", `"size": 512`, `"size": 68719476737`},
+	{"size beyond any disk", "K4", `"size": 512`, `"size": 8589934592`},
 	{"file digest in capitals", "D7", digest("3"), digest("E")},
 	{"probe of no program", "K5", `"bin/caisse",` + "\n      \"--check\"", `"LICENSE",` + "\n      \"--check\""},
 	{"probe outside", "K5", `"bin/caisse",` + "\n      \"--check\"", `"/bin/sh",` + "\n      \"--check\""},
@@ -160,8 +160,9 @@ func TestOpenRefusesPackages(t *testing.T) {
 	_, err = manifest.Encode(m)
 	wantRule(t, err, "K4", "manifest")
 	m = software()
-	for i := range m.Package.Files {
-		m.Package.Files[i].Size = manifest.MaxFileSize / 2
+	m.Package.Probe, m.Archive.TarSize = nil, 1024
+	for n := range 9 {
+		m.Package.Files = append(m.Package.Files, manifest.File{Name: fmt.Sprint("z", n), Mode: manifest.ModeData, Size: manifest.MaxFileSize, SHA256: digest("1")})
 	}
 	_, err = manifest.Encode(m)
 	wantRule(t, err, "K4", "manifest")
