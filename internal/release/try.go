@@ -1,0 +1,224 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"caisseauto/internal/durable"
+	"caisseauto/manifest"
+)
+
+// trialName is the file in a product's folder that says that a release has been
+// switched to, or is about to be, and is not proven yet.
+const trialName = "trial.json"
+
+// A trial is what must be known to finish it, or to undo it.
+type trial struct {
+	To    Place     `json:"to"`
+	From  Place     `json:"from"` // what ran before; the zero Place: nothing
+	By    string    `json:"by"`
+	Began time.Time `json:"began"`
+	// Back: an operator wanted it, and what ran is not to be installed again.
+	Back bool `json:"back,omitempty"`
+}
+
+func (p *Product) trialPath() string { return filepath.Join(p.Folder, trialName) }
+
+// try switches to a release that is whole on the disk, and proves it. When it
+// does not prove itself the one before it is switched back to, and the error
+// wraps [ErrProbe]. A crash at any step is finished by recover.
+func (t *Till) try(ctx context.Context, s *state, p *Product, b *Batch, from Place, by string) (*manifest.Update, error) {
+	return t.attempt(ctx, s, p, b, trial{To: placeOf(b), From: from, By: by, Began: manifest.Time(t.now())})
+}
+
+func (t *Till) attempt(ctx context.Context, s *state, p *Product, b *Batch, tr trial) (*manifest.Update, error) {
+	doc, err := json.MarshalIndent(tr, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.WriteFile(p.trialPath(), append(doc, '\n'), 0o644); err != nil {
+		return nil, err
+	}
+	if err := p.point(tr.To); err != nil {
+		return nil, errors.Join(fmt.Errorf("switching %s: %w; what ran before still does", p.Name, err), t.forget(p))
+	}
+	t.log().Info("switched", "product", p.Name, "release", tr.To.Name(), "from", tr.From.Name())
+	return t.prove(ctx, s, p, b, tr)
+}
+
+// prove restarts and probes the release that current leads to, and concludes
+// the trial.
+func (t *Till) prove(ctx context.Context, s *state, p *Product, b *Batch, tr trial) (*manifest.Update, error) {
+	err := p.restart(ctx, tr.To)
+	if err == nil {
+		err = p.probe(ctx, b)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s is switched to, and not proven yet: %w; the next update goes on there", b, ctx.Err())
+	}
+	if err != nil {
+		return t.back(ctx, s, p, b, tr, err)
+	}
+	u := t.update(b, manifest.WasInstalled, tr.By, "")
+	if tr.Back {
+		u.Outcome, u.Reason = manifest.WasRolledBack, manifest.Clip("from "+tr.From.Name()+", by an operator", manifest.MaxReason)
+	}
+	s.add(u)
+	if err := s.save(t.Folder); err != nil {
+		return nil, err
+	}
+	t.log().Info("installed", "product", p.Name, "release", tr.To.Name(), "by", tr.By)
+	return &u, t.forget(p)
+}
+
+// back undoes a trial. That the package failed is on the disk before what ran
+// before is switched to, so that a crash between the two ends there too.
+func (t *Till) back(ctx context.Context, s *state, p *Product, b *Batch, tr trial, cause error) (*manifest.Update, error) {
+	u := t.update(b, manifest.WasRolledBack, tr.By, cause.Error())
+	s.giveUp(b, cause.Error())
+	s.add(u)
+	if err := s.save(t.Folder); err != nil {
+		return nil, err
+	}
+	t.log().Error("package rolled back", "stream", t.Stream, "sequence", b.Sequence, "product", p.Name, "reason", cause.Error())
+	runs, err := t.undo(ctx, p, tr)
+	if err == nil && !tr.Back {
+		t.discard(p, tr.To)
+	}
+	if err != nil {
+		return &u, errors.Join(fmt.Errorf("%w: %s: %w", ErrProbe, b, cause), err)
+	}
+	return &u, fmt.Errorf("%w: %s: %w; %s; this package is not tried again, but for: caisseauto update --retry", ErrProbe, b, cause, runs)
+}
+
+// undo makes current lead to what ran before the trial, and says what runs.
+func (t *Till) undo(ctx context.Context, p *Product, tr trial) (runs string, err error) {
+	runs = "nothing runs, as before"
+	if tr.From.IsZero() {
+		err = p.unpoint()
+	} else {
+		runs = fmt.Sprintf("%s %s runs again", p.Name, tr.From.Version)
+		if err = p.point(tr.From); err == nil {
+			err = p.restart(ctx, tr.From)
+		}
+	}
+	if err != nil {
+		return runs, fmt.Errorf("going back to release %s of %s: %w; look at %s", tr.From.Name(), p.Name, err, p.Folder)
+	}
+	return runs, t.forget(p)
+}
+
+// discard removes a release that does not work here, so that nobody goes back to
+// it. It is no reason to fail that it could not.
+func (t *Till) discard(p *Product, at Place) {
+	if err := p.remove(at); err != nil {
+		t.log().Warn("a release that does not work stays on the disk", "product", p.Name, "release", at.Name(), "error", err.Error())
+	}
+}
+
+// forget ends a trial.
+func (t *Till) forget(p *Product) error { return durable.Tree{}.Remove(p.trialPath()) }
+
+func (p *Product) restart(ctx context.Context, at Place) error {
+	if p.Restart == nil {
+		return nil
+	}
+	if err := p.Restart(ctx, p.path(at)); err != nil {
+		return fmt.Errorf("restart: %w", err)
+	}
+	return nil
+}
+
+// recover finishes what an earlier run was stopped in. A release that was
+// switched to and not proven is proven now; one that has failed already, or
+// that nobody vouches for any more, is left.
+func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) error {
+	if err := p.sweep(); err != nil {
+		return err
+	}
+	tr, err := p.trial()
+	if tr == nil || err != nil {
+		return err
+	}
+	cur, err := p.Current()
+	if err != nil {
+		return err
+	}
+	if cur != tr.To { // stopped before the switch, or after it was undone
+		return t.forget(p)
+	}
+	t.log().Warn("an earlier update was stopped, going on", "product", p.Name, "release", tr.To.Name())
+	b, err := t.kept(p, tr.To)
+	if err != nil {
+		_, uerr := t.undo(ctx, p, *tr)
+		return errors.Join(fmt.Errorf("%s: release %s was being installed when update was stopped, and cannot be verified any more: %w; the one before it runs again", p.Name, tr.To.Name(), err), uerr)
+	}
+	var u *manifest.Update
+	switch {
+	case s.gave(b): // it had failed
+		if _, err := t.undo(ctx, p, *tr); err != nil {
+			return err
+		}
+		if !tr.Back {
+			t.discard(p, tr.To)
+		}
+		return nil
+	case s.told(*tr, b): // it had proven itself
+		return t.forget(p)
+	default:
+		u, err = t.prove(ctx, s, p, b, *tr)
+	}
+	if u != nil {
+		r.Updates = append(r.Updates, *u)
+	}
+	return err
+}
+
+// told reports whether the end of a trial is noted already.
+func (s *state) told(tr trial, b *Batch) bool {
+	for _, a := range s.Attempts {
+		if a.Sequence == b.Sequence && a.Outcome != manifest.WasRefused && !a.At.Before(tr.Began) {
+			return true
+		}
+	}
+	return false
+}
+
+// trial reads what is being tried, nil when nothing is.
+func (p *Product) trial() (*trial, error) {
+	data, err := os.ReadFile(p.trialPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var tr trial
+	if err := json.Unmarshal(data, &tr); err != nil {
+		return nil, fmt.Errorf("%s: %w; nothing was changed; remove it when what runs is what should", p.trialPath(), err)
+	}
+	return &tr, nil
+}
+
+// kept verifies the signed statement of a release on the disk.
+func (t *Till) kept(p *Product, at Place) (*Batch, error) {
+	doc, sig, err := readPair(p.manifest(at), manifest.MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	m, position, err := manifest.Open(filepath.Base(p.manifest(at)), t.Stream, doc, sig, t.Trust)
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{m, position}
+	if b.Product != p.Name || placeOf(b) != at {
+		return nil, fmt.Errorf("%s: %w: it is the statement of %s, batch %d", p.manifest(at), manifest.ErrRefused, b, b.Sequence)
+	}
+	return b, nil
+}
