@@ -140,3 +140,15 @@ func (t *Trust) Owners(pub ssh.PublicKey) []string {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
+
+// Principals returns those who have a key that may sign in namespace, sorted.
+func (t *Trust) Principals(namespace string) []string {
+	var list []string
+	for _, e := range t.entries {
+		if e.namespaces == nil || slices.Contains(e.namespaces, namespace) {
+			list = append(list, e.principals...)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

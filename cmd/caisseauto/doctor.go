@@ -93,7 +93,7 @@ func (a *app) doctor(ctx context.Context, tryDrop bool) error {
 	}
 	p.ok("configuration %s", p.common.File)
 	looks := []func(context.Context, *patient){
-		lookKeys, lookOwnKey, lookTrust, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookDrift, lookDrop,
+		lookKeys, lookOwnKey, lookTrust, lookFolders, lookClock, lookDatabase, lookInstalled, lookOutbox, lookProcesses, lookRules, lookUpdate, lookDrift, lookDrop,
 	}
 	if p.release != nil { // who has no database, and no process
 		looks = []func(context.Context, *patient){lookKeys, lookReleaseKey, lookTrust, lookFolders, lookClock, lookDrop}

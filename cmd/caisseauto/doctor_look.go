@@ -161,13 +161,7 @@ func lookProcesses(_ context.Context, p *patient) {
 		}
 		return i >= 0
 	}
-	lines := func(name, action, dossier, every string) string {
-		text := fmt.Sprintf("add to %s, or leave it to cron or a timer (scripts/README.md):\n         [[process]]\n         name    = %q\n         action  = %q\n", p.common.File, name, action)
-		if dossier != "" {
-			text += fmt.Sprintf("         dossier = %q\n", dossier)
-		}
-		return text + fmt.Sprintf("         every   = %q", every)
-	}
+	lines := p.processLines
 	if p.server != nil {
 		for _, d := range p.dossiers {
 			if has(config.ActionExport, d.Code) {
@@ -192,9 +186,15 @@ func lookProcesses(_ context.Context, p *patient) {
 			p.wrong(lines(x.name, x.action, "", x.every), "the till has no process %s: %s", x.action, x.why)
 		}
 	}
-	if slices.ContainsFunc(p.common.Processes, func(x config.Process) bool { return x.Action == config.ActionUpdate }) {
-		p.note("leave it: it is skipped until then", "the action update is not in this version yet")
+}
+
+// processLines is what to write for a process.
+func (p *patient) processLines(name, action, dossier, every string) string {
+	text := fmt.Sprintf("add to %s, or leave it to cron or a timer (scripts/README.md):\n         [[process]]\n         name    = %q\n         action  = %q\n", p.common.File, name, action)
+	if dossier != "" {
+		text += fmt.Sprintf("         dossier = %q\n", dossier)
 	}
+	return text + fmt.Sprintf("         every   = %q", every)
 }
 
 // lookRules says which of a till's own rules are not configured.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -120,7 +121,34 @@ func TestDoctor(t *testing.T) {
 		{"an update", "till", func(w *world) {
 			w.edit("till/till.toml", "[till]", "[update]\n[[update.product]]\nname = \"caisse\"\n[till]")
 			w.processes("till/till.toml", "update")
-		}, findingNote, "update is not in this version yet", "skipped"},
+		}, findingWrong, "knows no release manager: no package is accepted", "caisseauto init release"},
+		{"an update without a schedule", "till", func(w *world) {
+			w.edit("till/till.toml", "[till]", "[update]\n[[update.product]]\nname = \"caisse\"\n[till]")
+			list := w.path("till/allowed_signers")
+			pub, err := keys.Generate(w.path("other"), "other")
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.write(list, append(w.read(list), keys.AllowedLine([]string{"release@acme"}, nil, pub, "")+"\n"...))
+		}, findingNote, "packages are not installed by themselves", "import_updatecaisse"},
+		{"an update that asks for nothing that is there", "till", func(w *world) {
+			w.edit("till/till.toml", "[till]", "[update]\nbusy_query = \"SELECT a FROM nowhere\"\n[[update.product]]\nname = \"caisse\"\n[till]")
+		}, findingWrong, "no such table: nowhere", "correct update.busy_query"},
+		{"a trial", "till", func(w *world) {
+			w.edit("till/till.toml", "[till]", "[update]\n[[update.product]]\nname = \"caisse\"\n[till]")
+			mustDir(w.dir, "till/packages/caisse/releases/1.0-r1-b1")
+			w.write(w.path("till/packages/caisse/trial.json"), []byte(`{"to":{"Version":"1.0","Release":1,"Sequence":1}}`))
+			if err := os.Symlink("releases/1.0-r1-b1", w.path("till/packages/caisse/current")); err != nil {
+				t.Fatal(err)
+			}
+		}, findingWrong, "caisse: release 1 runs and has not proven itself", "which finishes or undoes it"},
+		{"a pointer that leads elsewhere", "till", func(w *world) {
+			w.edit("till/till.toml", "[till]", "[update]\n[[update.product]]\nname = \"caisse\"\n[till]")
+			mustDir(w.dir, "till/packages/caisse")
+			if err := os.Symlink("/etc", w.path("till/packages/caisse/current")); err != nil {
+				t.Fatal(err)
+			}
+		}, findingWrong, "which is none of its releases", ""},
 		{"a process without a time", "server", func(w *world) { w.edit("server/server.toml", `every = "1s"`, "") }, findingNote, "the_export has no every", "run the_export --once"},
 		{"another dossier", "till", func(w *world) { w.sql("till/till.db", "UPDATE caisseauto_ledger SET stream='BETA/down'") }, findingWrong, "its database holds dossier BETA", "nothing is imported"},
 		{"no rules", "till", func(*world) {}, findingNote, "no user filter", "[users]"},
@@ -184,6 +212,8 @@ func (w *world) walk(dir string, files map[string]string) {
 		case e.IsDir():
 			files[path] = "folder"
 			w.walk(path, files)
+		case e.Type()&fs.ModeSymlink != 0:
+			files[path], _ = os.Readlink(path)
 		case !strings.HasSuffix(path, "-wal") && !strings.HasSuffix(path, "-shm"):
 			files[path] = string(w.read(path))
 		}

@@ -12,6 +12,7 @@ import (
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
+	"caisseauto/internal/release"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/internal/term"
@@ -62,15 +63,19 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost), errors.Is(err, sqlite.ErrForked),
 		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting), errors.Is(err, errFindings),
-		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent):
+		errors.Is(err, drop.ErrConflict), errors.Is(err, durable.ErrDifferent),
+		errors.Is(err, errNobody), errors.Is(err, release.ErrProbe), errors.Is(err, release.ErrNoWay):
 		return exitOperator
-	case errors.Is(err, importer.ErrRefused), errors.Is(err, rotation.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge):
+	case errors.Is(err, importer.ErrRefused), errors.Is(err, rotation.ErrRefused), errors.Is(err, drop.ErrTooMany), errors.Is(err, drop.ErrTooLarge),
+		errors.Is(err, release.ErrRequest):
 		return exitRefused
+	case errors.Is(err, release.ErrForked):
+		return exitOperator
 	case errors.Is(err, drop.ErrDenied), errors.Is(err, keys.ErrPermission), errors.Is(err, exporter.ErrKey):
 		return exitDenied
-	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, release.ErrIncomplete):
 		return exitUnavailable
-	case errors.Is(err, sqlite.ErrBusy), errors.Is(err, sqlite.ErrMoved), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
+	case errors.Is(err, sqlite.ErrBusy), errors.Is(err, sqlite.ErrMoved), errors.Is(err, errBusy), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
 		return exitBusy
 	case errors.Is(err, sqlite.ErrNoSpace), errors.Is(err, drop.ErrNoSpace), durable.IsNoSpace(err),
 		errors.Is(err, syscall.EROFS), errors.Is(err, sqlite.ErrReadOnly):

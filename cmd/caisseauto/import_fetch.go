@@ -112,6 +112,11 @@ func (t *till) importer() *importer.Importer {
 }
 
 func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (drop.Report, error) {
+	return t.mirrorStream(ctx, d, t.stream, o)
+}
+
+// mirrorStream copies a stream from the drop into the inbox.
+func (t *till) mirrorStream(ctx context.Context, d drop.Drop, stream string, o drop.MirrorOptions) (drop.Report, error) {
 	inbox, err := openLocal(t.cfg.Paths.Inbox, true)
 	if err != nil {
 		return drop.Report{}, err
@@ -120,7 +125,7 @@ func (t *till) mirror(ctx context.Context, d drop.Drop, o drop.MirrorOptions) (d
 	bar := t.app.bar("fetching", true)
 	defer bar.close()
 	o.Progress, o.Log = bar.copied, t.app.log()
-	return mirrorInbox(ctx, t.cfg.Paths.Inbox, inbox, d, t.stream, o)
+	return mirrorInbox(ctx, t.cfg.Paths.Inbox, inbox, d, stream, o)
 }
 
 // refetch fetches one batch again.

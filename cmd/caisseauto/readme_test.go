@@ -16,6 +16,7 @@ import (
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
+	"caisseauto/internal/release"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 )
@@ -87,6 +88,13 @@ func TestExitCode(t *testing.T) {
 		{errDossier, exitOperator},
 		{sqlite.ErrWaiting, exitOperator},
 		{errFindings, exitOperator},
+		{errNobody, exitOperator},
+		{release.ErrProbe, exitOperator},
+		{release.ErrNoWay, exitOperator},
+		{release.ErrForked, exitOperator},
+		{release.ErrRequest, exitRefused},
+		{release.ErrIncomplete, exitUnavailable},
+		{errBusy, exitBusy},
 		{&exitError{"import", exitBusy}, exitFailure}, // passed on by exit, see isExit
 		{fs.ErrInvalid, exitFailure},
 	} {

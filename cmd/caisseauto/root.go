@@ -52,7 +52,7 @@ folders, and applies each in one transaction. First look: caisseauto demo`,
 	f.StringVar(&a.logFormat, "log", "", "log an event for each batch on stderr, in this `FORMAT`: text or json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log each step")
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
-	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(),
+	root.AddCommand(a.demoCommand(), a.initCommand(), a.exportCommand(), a.importCommand(), a.publishCommand(), a.updateCommand(),
 		a.syncCommand(), a.collectCommand(), a.statusCommand(), a.quarantineCommand(), a.proveCommand(), a.verifyCommand(), a.inspectCommand(), a.findCommand(), a.keysCommand(), a.trustCommand(),
 		a.shipCommand(), a.fetchCommand(), a.serveCommand(), a.runCommand(), a.doctorCommand())
 	for _, c := range root.Commands() {

@@ -88,10 +88,6 @@ func (s *service) chosen(names []string) (list []config.Process, err error) {
 	var known []string
 	for _, p := range c.Processes {
 		known = append(known, p.Name)
-		if len(names) == 0 && p.Action == config.ActionUpdate {
-			s.out.say(slog.LevelInfo, p.Name, "left out: the action update is not in this version yet")
-			continue
-		}
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			list = append(list, p)
 		}
@@ -99,11 +95,6 @@ func (s *service) chosen(names []string) (list []config.Process, err error) {
 	for _, n := range names {
 		if !slices.Contains(known, n) {
 			return nil, &usageError{fmt.Errorf("there is no process %q in %s; it has %q", n, c.File, known)}
-		}
-	}
-	for _, p := range list {
-		if p.Action == config.ActionUpdate {
-			return nil, &usageError{fmt.Errorf("process %q: the action update is not in this version yet", p.Name)}
 		}
 	}
 	if len(list) == 0 {
@@ -267,6 +258,9 @@ func (s *service) arguments(p config.Process) []string {
 	args := []string{p.Action, "--config", s.common.File}
 	if p.Dossier != "" && s.role != config.RoleTill {
 		args = append(args, "--dossier", p.Dossier)
+	}
+	if p.Action == config.ActionUpdate {
+		args = append(args, "--confirm", confirmNever)
 	}
 	if s.app.logFormat != "" {
 		args = append(args, "--log", s.app.logFormat)

@@ -90,6 +90,11 @@ func (s *synchroniser) state(ctx context.Context) (*importer.TillState, error) {
 	if t.Host, err = os.Hostname(); err != nil {
 		t.Host = ""
 	}
+	if s.cfg.Update != nil {
+		if t.Software, err = packagesOf(s.cfg, s.dossier).Software(); err != nil {
+			t.Alarms = append(t.Alarms, clip("software packages: "+err.Error(), 500))
+		}
+	}
 	for _, name := range []string{stateAlarm, stateRefused, stateReceipt} {
 		text, err := s.box.State(ctx, name)
 		if err != nil {

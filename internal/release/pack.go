@@ -263,3 +263,20 @@ func openArchive(b *Batch, f *os.File) (*archive.Reader, error) {
 	}
 	return form.NewReader(f, members, a.TarSize)
 }
+
+// Needs returns the number of the batch whose archive Publish needs for a
+// rollback and that is not in the outbox, 0 when none is.
+func (p *Publisher) Needs(q Request) (int64, error) {
+	all, err := chain(p.Outbox, p.Stream, p.Trust)
+	if err != nil || q.Rollback == nil {
+		return 0, err
+	}
+	to := released(all, &q, q.Rollback.To)
+	if to == nil {
+		return 0, nil // Publish says so
+	}
+	if _, err := os.Lstat(filepath.Join(p.Outbox, to.Archive.Name)); err == nil {
+		return 0, nil
+	}
+	return to.Sequence, nil
+}

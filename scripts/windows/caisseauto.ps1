@@ -2,14 +2,23 @@
 # in a log, and pass its exit code on. Written for Windows PowerShell 5.1; plain
 # ASCII, because 5.1 takes a file without a byte order mark for the ANSI code page.
 #
-# CAISSEAUTO_EXE    the program (default: caisseauto.exe beside this file)
+# CAISSEAUTO_EXE    the program (default: caisseauto.exe beside this file, or in the
+#                   release that the file current names, where the program is
+#                   itself a package that is installed in this folder)
 # CAISSEAUTO_LOGS   folder of the logs (default: %ProgramData%\caisseauto\logs)
 
 function Invoke-Caisseauto {
     param([string]$Name, [string]$Action, [string]$DefaultConfig, [string[]]$Rest)
     $ErrorActionPreference = 'Continue' # what a program writes to stderr is no error of ours
     $exe = $env:CAISSEAUTO_EXE
-    if (-not $exe) { $exe = Join-Path $PSScriptRoot 'caisseauto.exe' }
+    if (-not $exe) {
+        $exe = Join-Path $PSScriptRoot 'caisseauto.exe'
+        $current = Join-Path $PSScriptRoot 'current'
+        if (Test-Path -PathType Leaf $current) {
+            $release = Join-Path $PSScriptRoot ((Get-Content -TotalCount 1 $current).Trim())
+            if (Test-Path (Join-Path $release 'caisseauto.exe')) { $exe = Join-Path $release 'caisseauto.exe' }
+        }
+    }
     $logs = $env:CAISSEAUTO_LOGS
     if (-not $logs) { $logs = Join-Path $env:ProgramData 'caisseauto\logs' }
     New-Item -ItemType Directory -Force -Path $logs | Out-Null

@@ -1,5 +1,6 @@
-# Installation of software packages: caisseauto update. Arguments are those of the program:
+# Installation of software packages without asking: caisseauto
+# import_updatecaisse, which is update --confirm never. Arguments are those of the program:
 #   powershell -NoProfile -File import_updatecaisse.ps1 --config C:\ProgramData\caisseauto\till.toml
 # They are taken as they stand, so that there is no param() here.
 . (Join-Path $PSScriptRoot 'caisseauto.ps1')
-exit (Invoke-Caisseauto 'import_updatecaisse' 'update' (Join-Path $env:ProgramData 'caisseauto\till.toml') $args)
+exit (Invoke-Caisseauto 'import_updatecaisse' 'import_updatecaisse' (Join-Path $env:ProgramData 'caisseauto\till.toml') $args)

@@ -11,7 +11,7 @@ param(
     [Parameter(Mandatory = $true)][ValidateSet('till', 'server')][string]$Side,
     [string[]]$Dossier = @(),
     [string]$Config = '',
-    [switch]$WithUpdate, # also import_updatecaisse, once caisseauto.exe has the command update
+    [switch]$WithUpdate, # also import_updatecaisse, where till.toml has [update]
     [string]$User = 'S-1-5-19' # the local service account
 )
 $ErrorActionPreference = 'Stop'
