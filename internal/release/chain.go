@@ -86,15 +86,16 @@ func openBatch(dir, stream string, n int64, trust *manifest.Trust) (*Batch, erro
 
 // readPair reads a statement and its signature.
 func readPair(path string, limit int64) (doc, sig []byte, err error) {
-	if doc, err = readCapped(path, limit); err != nil {
+	if doc, err = readCapped(path, limit, "D1"); err != nil {
 		return nil, nil, err
 	}
-	sig, err = readCapped(path+".sig", manifest.MaxSignature)
+	sig, err = readCapped(path+".sig", manifest.MaxSignature, "S1")
 	return doc, sig, err
 }
 
-// readCapped reads a file of which nothing is trusted yet.
-func readCapped(path string, limit int64) ([]byte, error) {
+// readCapped reads a file of which nothing is trusted yet; one over the limit
+// is refused by that rule.
+func readCapped(path string, limit int64, rule string) ([]byte, error) {
 	f, err := durable.Tree{}.OpenRegular(path)
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func readCapped(path string, limit int64) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s: %w: more than the %d bytes that such a file may have", filepath.Base(path), manifest.ErrRefused, limit)
+		err = &manifest.Refusal{File: filepath.Base(path), Rule: rule, Detail: fmt.Sprintf("more than the %d bytes that such a file may have", limit)}
 	}
 	return data, err
 }

@@ -51,7 +51,10 @@ func (t *Till) look(s *state) ([]*Batch, error) {
 	case upTo < 0:
 		return nil, fmt.Errorf("%s: %w: the head names batch %d, and batch %d is the last one here; nothing was installed; try again later", t.Stream, ErrIncomplete, h.Sequence, end(all).Sequence)
 	case all[upTo].Position != h.Position():
-		return nil, fmt.Errorf("%s: %w: %w: the head names another batch %d than the one here; nothing was installed; call the release manager", t.Stream, manifest.ErrRefused, ErrForked, h.Sequence)
+		return nil, fmt.Errorf("%s: %w: %w (rule P3): the head names another batch %d than the one here; nothing was installed; call the release manager", t.Stream, manifest.ErrRefused, ErrForked, h.Sequence)
+	}
+	if err := t.continues(s, all[:upTo+1]); err != nil { // a head may not lead back either
+		return nil, err
 	}
 	last := all[upTo].Position
 	s.Epoch, s.Sequence, s.Digest = last.Epoch, last.Sequence, last.Digest

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"caisseauto/internal/archive"
 	"caisseauto/internal/durable"
 	"caisseauto/manifest"
 )
@@ -125,7 +126,11 @@ func (t *Till) unpackFile(ctx context.Context, b *Batch, fresh string) error {
 	if err == nil || ctx.Err() != nil || errors.As(err, &disk) || durable.IsNoSpace(err) {
 		return err
 	}
-	return &Refused{Batch: b, Rule: "A", Reason: b.Archive.Name + ": " + err.Error()}
+	r := &Refused{Batch: b, Rule: "A2 to A5", Reason: b.Archive.Name + ": " + err.Error(), Final: true}
+	if errors.Is(err, archive.ErrOther) { // another copy may be right; what was signed never changes
+		r.Rule, r.Final = "A1", false
+	}
+	return r
 }
 
 // unpack verifies an archive whole, and then writes its files into a fresh

@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -39,7 +40,12 @@ func noteTo(name, target string) error {
 }
 
 func noteTarget(name string) (string, error) {
-	data, err := readCapped(name, maxPointer)
+	f, err := durable.Tree{}.OpenRegular(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPointer))
 	return strings.TrimRight(string(data), "\r\n"), err
 }
 
