@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,6 +41,25 @@ func check(t testing.TB, err error) {
 	}
 }
 
+// tempDir is a folder in memory, where the system has one that programs may run
+// from: tests here wait for a disk most of their time otherwise, and none of
+// them cuts the power.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "release")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	program := filepath.Join(dir, "try")
+	check(t, os.WriteFile(program, []byte(works), 0o755))
+	if exec.Command(program).Run() != nil {
+		return t.TempDir()
+	}
+	check(t, os.Remove(program))
+	return dir
+}
+
 // A world has a release manager, his outbox, and a till that reads it as its
 // inbox.
 type world struct {
@@ -56,7 +76,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), release: newKey(t, "release"), server: newKey(t, "server"), now: noon}
+	w := &world{t: t, dir: tempDir(t), release: newKey(t, "release"), server: newKey(t, "server"), now: noon}
 	allowed := keys.AllowedLine([]string{"release@acme"}, []string{keys.NamespacePackage, keys.NamespaceHead}, w.release.Public(), "") + "\n" +
 		keys.AllowedLine([]string{"server@acme"}, []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespacePackage}, w.server.Public(), "") + "\n"
 	var err error
@@ -174,7 +194,7 @@ func outcomes(r release.Report) string {
 	return strings.Join(words, ", ")
 }
 
-// tree reads all files below a folder, with their modes.
+// tree reads all that is below a folder, with the modes.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -193,6 +213,10 @@ func tree(t testing.TB, dir string) map[string]string {
 			data, err := os.ReadFile(path)
 			check(t, err)
 			all[name] = fi.Mode().String() + " " + string(data)
+		case fi.Mode()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(path)
+			check(t, err)
+			all[name] = "link to " + target
 		default:
 			all[name] = fi.Mode().String()
 		}
