@@ -42,7 +42,8 @@ stick. It opens no network connection and no database. The verdicts are kept apa
   chain         each manifest names the one before it; heads and receipts fit
   freshness     the newest head has not expired (of a till's: it only is told)
   completeness  everything that heads, receipts and numbers speak of is there
-  content       statements and rows are what the format says, to the last row
+  content       statements, rows and the files of packages are what the format
+                says, to the last row and the last byte
 
 The exit code is 0 when nothing is wrong, 65 when anything is. Archives are
 decompressed for the last check when they have at most 16 MiB together, or with
@@ -58,7 +59,7 @@ to the same verdicts with stock tools.`,
 	c.Flags().StringVar(&f.signers, "signers", "", "allowed_signers `FILE`; else the one of the configuration, or of the current folder")
 	c.Flags().StringVar(&f.at, "at", "", "judge freshness at this `TIME`, a date or 2026-03-01T08:00:00Z; else now")
 	c.Flags().StringVar(&f.stream, "stream", "", "`NAME` of the stream, such as ACME/down, where the folder's path does not say it")
-	c.Flags().StringVar(&f.contents, "contents", "auto", "decompress the archives and read every row: auto, all, none")
+	c.Flags().StringVar(&f.contents, "contents", "auto", "decompress the archives and read every row and file: auto, all, none")
 	c.Flags().StringVar(&f.report, "report", "", "write the report to `FILE` as one page of HTML as well, to print or to keep")
 	return c
 }
@@ -235,6 +236,9 @@ func (a *app) printVerified(r *verify.Report) error {
 		for _, k := range s.Signers {
 			a.printf("%s  signed by %s  %s  batches %d to %d\n", s.Stream, k.Principal, k.Fingerprint, k.First, k.Last)
 		}
+		for _, p := range s.Packages {
+			a.printf("%s  newest: %s\n", s.Stream, p)
+		}
 		for _, n := range s.Notes {
 			a.printf("%s  note: %s\n", s.Stream, term.Clean(n))
 		}
@@ -249,11 +253,15 @@ func (a *app) printVerified(r *verify.Report) error {
 	if r.Unnamed > 0 {
 		a.printf("and %s more\n", term.Count(r.Unnamed))
 	}
-	batches, rows, bytes := int64(0), int64(0), int64(0)
+	var batches, rows, files, bytes int64
 	for _, s := range r.Streams {
-		batches, rows, bytes = batches+s.Batches, rows+s.Rows, bytes+s.Bytes
+		batches, rows, files, bytes = batches+s.Batches, rows+s.Rows, files+s.Files, bytes+s.Bytes
 	}
-	a.printf("%s streams, %s batches, %s rows, %s of archives in %s, held against %s\n", term.Count(len(r.Streams)), term.Count(batches), term.Count(rows),
+	of := term.Count(rows) + " rows"
+	if files > 0 {
+		of += ", " + term.Count(files) + " files of packages"
+	}
+	a.printf("%s streams, %s batches, %s, %s of archives in %s, held against %s\n", term.Count(len(r.Streams)), term.Count(batches), of,
 		term.Size(bytes), seconds(r.Seconds), strings.Join(sources(r), ", "))
 	if r.Proven() {
 		a.printf("nothing is wrong\n")

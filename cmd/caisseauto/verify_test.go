@@ -432,10 +432,10 @@ func (s *shop) edit(till, base, old, new string) {
 }
 
 // flip changes one bit of a file.
-func (s *shop) flip(name string, at int) {
-	b := s.read(s.path(name))
+func (w *world) flip(name string, at int) {
+	b := w.read(w.path(name))
 	b[at] ^= 1
-	s.write(s.path(name), b)
+	w.write(w.path(name), b)
 }
 
 func TestShopVerifyTampered(t *testing.T) {

@@ -27,8 +27,8 @@
 //   - freshness: the newest head has not expired;
 //   - completeness: everything that heads, receipts and numbers speak of is
 //     there, but for archives that their writer has given up;
-//   - content: statements and archives are what SPEC.md says, to the last row.
-//     Archives are decompressed for that, which takes much longer than all
+//   - content: statements and archives are what SPEC.md says, to the last row,
+//     and in the stream of packages to the last byte of each file. Archives are decompressed for that, which takes much longer than all
 //     else: see [Contents].
 //
 // Each check is ok, wrong, or unchecked where nothing of the kind could be

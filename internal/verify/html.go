@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/page"
+	"caisseauto/manifest"
 )
 
 //go:embed report.html
@@ -20,6 +21,7 @@ type sheet struct {
 	Checks  []check
 	Batches int64
 	Rows    int64
+	Files   int64
 	Bytes   int64
 	Wrongs  int64
 }
@@ -38,7 +40,7 @@ var meanings = []check{
 	{Chain, "each manifest names the one before it by its SHA-256; heads and receipts name manifests that are here"},
 	{Freshness, "the newest head has not expired: nothing newer is held back"},
 	{Completeness, "everything that heads, receipts and numbers speak of is here, but for archives that their writer has given up behind a baseline"},
-	{Content, "statements and archives have the form of the format; where archives were opened, every row was read"},
+	{Content, "statements and archives have the form of the format; where archives were opened, every row was read, and every file of a package"},
 }
 
 // HTML writes the report as one page that needs nothing but itself, for the
@@ -47,7 +49,7 @@ var meanings = []check{
 func (r *Report) HTML(w io.Writer) error {
 	s := sheet{Report: r, Checks: meanings, Wrongs: int64(len(r.Faults)) + r.Unnamed}
 	for _, x := range r.Streams {
-		s.Batches, s.Rows, s.Bytes = s.Batches+x.Batches, s.Rows+x.Rows, s.Bytes+x.Bytes
+		s.Batches, s.Rows, s.Files, s.Bytes = s.Batches+x.Batches, s.Rows+x.Rows, s.Files+x.Files, s.Bytes+x.Bytes
 	}
 	title := "Verification: nothing is wrong"
 	if !r.Proven() {
@@ -62,11 +64,15 @@ func (s *Stream) Namespace() string {
 	switch {
 	case strings.Contains(s.Stream, "/up/"):
 		return "tickets@caisseauto"
-	case strings.HasSuffix(s.Stream, "/packages"):
+	case s.IsPackages():
 		return "package@caisseauto"
 	}
 	return "manifest@caisseauto"
 }
+
+// IsPackages reports whether the stream is one of software packages, which hold
+// files in place of rows.
+func (s *Stream) IsPackages() bool { return manifest.IsPackages(s.Stream) }
 
 // Sample is the stream that the page's commands are about: the first with a
 // batch.

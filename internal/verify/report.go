@@ -2,6 +2,8 @@ package verify
 
 import (
 	"time"
+
+	"caisseauto/manifest"
 )
 
 // Format is what stands in the field "format" of a report.
@@ -82,6 +84,10 @@ type Stream struct {
 	Pruned  int64     `json:"pruned"` // archives that their writer has given up behind a baseline
 	Rows    int64     `json:"rows"`   // in the good manifests
 	Bytes   int64     `json:"bytes"`  // of the good archives
+	// Of a stream of packages, which has no rows: their files in the good
+	// manifests, and what it comes to for each product and kind of machine.
+	Files    int64             `json:"files,omitempty"`
+	Packages []manifest.Latest `json:"packages,omitempty"`
 
 	Signers  []Signing         `json:"signers"`
 	Head     *Announced        `json:"head,omitempty"`
@@ -111,6 +117,9 @@ type Announced struct {
 	Held     int64     `json:"quarantine"`       // of a receipt: rows
 	Signer   string    `json:"signer,omitempty"`
 }
+
+// maxPackages bounds the products and kinds of machines that are told apart.
+const maxPackages = 1000
 
 // maxFaults bounds what a hostile folder can make a report hold.
 const maxFaults = 5000

@@ -144,6 +144,8 @@ type batch struct {
 	signer   string
 	opened   bool // the manifest is good
 	rows     int64
+	files    int64            // of a package
+	latest   *manifest.Latest // the same
 	bytes    int64
 	pruned   bool
 	notYet   bool // the manifest is not there yet
@@ -180,6 +182,10 @@ func (v *verifier) checkBatch(j *job) *batch {
 	b.opened, b.previous, b.epoch, b.kind, b.created, b.signer = true, m.Previous, m.Epoch, m.Kind, m.Created, m.Signer
 	for _, member := range m.Members {
 		b.rows += member.Rows
+	}
+	if m.Package != nil {
+		l := m.Latest()
+		b.files, b.latest = int64(len(m.Files)), &l
 	}
 	v.checkArchive(j, b, m)
 	return b.done()
@@ -221,15 +227,25 @@ func (v *verifier) checkArchive(j *job, b *batch, m *manifest.Manifest) {
 		return
 	}
 	b.bytes = m.Archive.Size
-	if !v.contents || v.o.Open == nil {
+	if !v.contents {
 		return
 	}
-	v.reading <- struct{}{}
-	err = v.o.Open(v.ctx, m, f)
-	<-v.reading
-	if err != nil {
+	if err := v.checkContents(m, f); err != nil {
 		b.faultAt(file, Content, "", "%v", err)
 	}
+}
+
+// checkContents reads all files of a package, and all rows of any other batch.
+func (v *verifier) checkContents(m *manifest.Manifest, f *os.File) error {
+	v.reading <- struct{}{}
+	defer func() { <-v.reading }()
+	if m.Package != nil {
+		return ReadFiles(v.ctx, m, f, nil)
+	}
+	if v.o.Open == nil {
+		return nil
+	}
+	return v.o.Open(v.ctx, m, f)
 }
 
 func isDisk(err error) bool {

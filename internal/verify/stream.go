@@ -93,6 +93,10 @@ func (t *tally) count(b *batch) {
 	s := t.stream
 	s.Batches++
 	s.Rows += b.rows
+	s.Files += b.files
+	if b.latest != nil && len(s.Packages) < maxPackages {
+		s.Packages = manifest.AddLatest(s.Packages, *b.latest)
+	}
 	s.Bytes += b.bytes
 	if b.kind == manifest.Baseline {
 		s.Base++

@@ -19,7 +19,8 @@ import (
 	"caisseauto/manifest"
 )
 
-// Contents says whether archives are decompressed and read to the last row.
+// Contents says whether archives are decompressed and read to the last row,
+// those of packages to the last file.
 type Contents string
 
 // The choices. Decompressing takes ten to thirty times as long as all the
@@ -45,7 +46,8 @@ type Options struct {
 	Now     time.Time // at which freshness is judged
 	Stream  string    // name of the stream of a folder whose path does not say it
 	// Contents, and how they are read: Open reads all rows of an archive
-	// whose digest was found good, and says what is wrong with them.
+	// whose digest was found good, and says what is wrong with them. Packages,
+	// which hold none, are read without it.
 	Contents Contents
 	Open     func(ctx context.Context, m *manifest.Manifest, f *os.File) error
 	// Progress is told how many bytes of archives there are to read, and
