@@ -41,8 +41,9 @@ with real keys and databases: exports, imports, changes prices, exports and
 imports again. Each till keeps its own users alone. The last till is added late,
 from an empty disk, and starts from a baseline. Then the tills sell 1,000
 tickets, one of them without a network, and the tickets travel back, are
-integrated, receipted and proven. Every row is compared. All files stay for a
-look.`,
+integrated, receipted and proven. Before that two releases of a till's software
+are published, of which the second does not work and is rolled back. Every row is
+compared. All files stay for a look.`,
 		Example: `  caisseauto demo
   caisseauto demo --dir /tmp/demo --tills 5`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -155,6 +156,9 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.addLate(ctx); err != nil {
 		return err
 	}
+	if err := d.packages(ctx); err != nil {
+		return err
+	}
 	if err := d.sales(ctx); err != nil {
 		return err
 	}
@@ -235,6 +239,7 @@ func (d *demo) next() {
 		"DOWN", filepath.Join(d.dir, "drop", demoDossier, "down"), "UP", filepath.Join(d.dir, "drop", demoDossier, "up", d.tills[0]),
 		"SIGNERS", d.server("allowed_signers"), "ERP", d.server("erp.db"), "DROP", filepath.Join(d.dir, "drop"), "DIR", d.dir,
 		"SERVER", d.server("server.toml"), "TILL", d.till(d.tills[0], "till.toml"),
+		"SOFTWARE", d.till(d.tills[0], "packages/caisse"), "FIRST", d.release("caisse-3.1"), "RELEASE", d.release("release.toml"),
 		"CAISSEAUTO", invocation(),
 	)
 	d.app.printf("%s", text.Replace(`
@@ -264,6 +269,12 @@ Sell something at the till with sqlite3, then:
   CAISSEAUTO sync    --config TILL
   CAISSEAUTO collect --config SERVER
   CAISSEAUTO status  --config SERVER
+
+Look at the software of a till, and publish another release:
+
+  ls -l SOFTWARE SOFTWARE/releases
+  CAISSEAUTO publish FIRST --config RELEASE --product caisse --version 3.3
+  CAISSEAUTO update  --config TILL
 
 Or have all of it run by itself, on either side:
 

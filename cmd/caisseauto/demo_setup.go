@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"caisseauto/internal/config"
+	"caisseauto/internal/durable"
 	"caisseauto/internal/retail"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
@@ -42,6 +43,9 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err := d.quiet(ctx, "init", "server", "--config", d.server("server.toml")); err != nil {
 		return err
 	}
+	if err := d.makeRelease(ctx); err != nil {
+		return err
+	}
 	if err := d.ceremony(ctx); err != nil {
 		return err
 	}
@@ -64,7 +68,8 @@ func (d *demo) ceremony(ctx context.Context) error {
 		return err
 	}
 	draft := filepath.Join(roots, rotation.Name(1))
-	args := []string{"trust", "new", "--config", d.server("server.toml"), "--threshold", "2", "--to", roots}
+	args := []string{"trust", "new", "--config", d.server("server.toml"), "--threshold", "2", "--to", roots,
+		"--key", "release@demo=" + d.release("keys/release.pub")}
 	for _, n := range []string{"root-1", "root-2", "root-3"} {
 		key := filepath.Join(roots, n)
 		if _, err := keys.Generate(key, n+"@demo"); err != nil {
@@ -82,7 +87,12 @@ func (d *demo) ceremony(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// Everybody begins with the list that was published.
+	list, err := os.ReadFile(d.server("allowed_signers"))
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.release("allowed_signers"), list, 0o644)
 }
 
 // addLate adds the last till when the others are at work: an empty disk, the
@@ -202,9 +212,11 @@ func (d *demo) joinTill(ctx context.Context, number string, args ...string) erro
 	t.Signing.Principal = fmt.Sprintf("till-%s@acme", number)
 	t.Signing.Key = "keys/till"
 	t.JET = config.DefaultJET()
+	t.Update = &config.Update{Products: []config.Product{{Name: demoProduct}}}
 	t.Processes = []config.Process{
 		{Name: "import_caisseauto", Action: config.ActionImport, Every: config.Duration{Duration: 5 * time.Minute}},
 		{Name: "synchroniseur", Action: config.ActionSync, Every: config.Duration{Duration: time.Minute}},
+		{Name: "import_updatecaisse", Action: config.ActionUpdate, Every: config.Duration{Duration: time.Hour}},
 	}
 	if err := config.WriteTill(d.till(number, "till.toml"), t); err != nil {
 		return err

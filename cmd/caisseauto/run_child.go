@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"caisseauto/internal/config"
@@ -20,7 +21,7 @@ const grace = 30 * time.Second
 // start runs a process to its end, as a program of its own, and returns its
 // exit code.
 func (s *service) start(ctx context.Context, p config.Process, stdout, stderr io.Writer) (int, error) {
-	exe, err := os.Executable()
+	exe, err := program()
 	if err != nil {
 		return exitFailure, err
 	}
@@ -41,6 +42,21 @@ func (s *service) start(ctx context.Context, p config.Process, stdout, stderr io
 		return exitFailure, fmt.Errorf("it was ended: %w", err)
 	}
 	return exitFailure, err
+}
+
+// program is the path by which this program was called, as long as something
+// is there: where it is itself a package, that leads through current to the
+// release of now, while os.Executable names the one that this process was
+// started from, which may be gone.
+func program() (string, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return os.Executable()
+	}
+	return path, nil
 }
 
 // notify tells systemd something, if it started us and wants to hear it

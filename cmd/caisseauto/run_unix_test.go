@@ -260,3 +260,26 @@ func TestRunReady(t *testing.T) {
 		_ = socket.Close()
 	}
 }
+
+// TestProgram: what a service starts is what the path leads to by which the
+// service was called, and not what it led to then.
+func TestProgram(t *testing.T) {
+	called := os.Args[0]
+	defer func() { os.Args[0] = called }()
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "caisseauto")
+	if err := os.Symlink(own, link); err != nil {
+		t.Fatal(err)
+	}
+	os.Args[0] = link
+	if got, err := program(); err != nil || got != link {
+		t.Errorf("%q, %v, want %q", got, err, link)
+	}
+	os.Args[0] = filepath.Join(t.TempDir(), "gone")
+	if got, err := program(); err != nil || got != own {
+		t.Errorf("%q, %v, want %q", got, err, own)
+	}
+}
