@@ -171,10 +171,10 @@ func (a *app) fetchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fetch",
 		Short: "Copy what is new from the drop to the inbox, and nothing else",
-		Long: `Copies into the inbox what is lacking there, with resume: on a till its stream
-and its receipt, on the server what the tills have sent. Nothing is applied:
-import, sync and collect do that, with or without a network (--no-fetch,
---no-ship).`,
+		Long: `Copies into the inbox what is lacking there, with resume: on a till its stream,
+its receipt and the packages that it would install, on the server what the tills
+have sent. Nothing is applied: import, update, sync and collect do that, with or
+without a network (--no-fetch, --no-ship).`,
 		Example: "  caisseauto fetch --config till.toml\n  caisseauto fetch --from /media/usb",
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, role, err := a.side()
@@ -221,7 +221,15 @@ func (a *app) fetchTill(ctx context.Context) error {
 		receipt = ", and a new receipt"
 	}
 	a.printf("%s: %d files, %d bytes fetched%s\n", t.stream, r.Files, r.Bytes, receipt)
-	return nil
+	if t.cfg.Update == nil {
+		return nil
+	}
+	u := t.updater(updateFlags{})
+	r, err = u.fetchAll(ctx)
+	if err == nil {
+		a.printf("%s: %d files, %d bytes fetched\n", u.packages.Stream, r.Files, r.Bytes)
+	}
+	return err
 }
 
 func (a *app) fetchServer(ctx context.Context) error {

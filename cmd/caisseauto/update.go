@@ -107,9 +107,14 @@ func (a *app) openUpdater(ctx context.Context, f updateFlags) (*updater, error) 
 		return nil, &config.Error{File: t.cfg.File, Key: "update", Problem: "missing: nothing says what this till installs",
 			Hint: "write [update] with a table [[update.product]] for each product"}
 	}
-	u := &updater{till: t, flags: f, bar: a.bar("installing", true)}
+	return t.updater(f), nil
+}
+
+// updater is what installs on the till.
+func (t *till) updater(f updateFlags) *updater {
+	u := &updater{till: t, flags: f, bar: t.app.bar("installing", true)}
 	u.packages = packagesOf(t.cfg, t.dossier)
-	u.packages.Trust, u.packages.Log = t.trust, a.log()
+	u.packages.Trust, u.packages.Log = t.trust, t.app.log()
 	u.packages.Progress = u.bar.show
 	u.packages.Busy = u.busy
 	u.packages.Confirm = u.confirm
@@ -118,7 +123,7 @@ func (a *app) openUpdater(ctx context.Context, f updateFlags) (*updater, error) 
 			u.packages.Products[i].Restart = u.restarter(argv)
 		}
 	}
-	return u, nil
+	return u
 }
 
 // packagesOf are a till's packages as the configuration describes them, as far
@@ -206,4 +211,27 @@ func (u *updater) fetchArchive(ctx context.Context, sequence int64) error {
 	}
 	_, err = u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{From: sequence, To: sequence})
 	return err
+}
+
+// fetchAll brings what the next update needs into the inbox, and installs
+// nothing.
+func (u *updater) fetchAll(ctx context.Context) (drop.Report, error) {
+	d, err := u.remote(ctx)
+	if err != nil {
+		return drop.Report{}, err
+	}
+	first, err := u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{Skip: isArchive})
+	if err != nil {
+		return first, err
+	}
+	wanted, err := u.packages.Wanted()
+	if err != nil {
+		return first, err
+	}
+	second, err := u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{Skip: func(base string) bool {
+		n, ok := drop.Sequence(base)
+		return ok && isArchive(base) && !wanted(n)
+	}})
+	second.Files, second.Bytes = first.Files+second.Files, first.Bytes+second.Bytes
+	return second, err
 }
