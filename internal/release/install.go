@@ -36,16 +36,20 @@ func (t *Till) prepare(ctx context.Context, p *Product, b *Batch) error {
 		}
 	}
 	fresh := filepath.Join(p.releases(), newPrefix+at.Name())
-	if err := t.fill(ctx, p, b, fresh); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
+	err := t.fill(ctx, p, b, fresh)
+	if err == nil {
+		err = durable.SyncTree(fresh)
 	}
-	if err := durable.SyncTree(fresh); err != nil {
-		return err
+	if err == nil {
+		err = t.state(p, b)
 	}
-	if err := t.state(p, b); err != nil {
-		return err
+	if err == nil {
+		err = durable.RenameNew(fresh, p.path(at))
 	}
-	return durable.RenameNew(fresh, p.path(at))
+	if err != nil { // a full disk is not to stay full of what is of no use
+		return errors.Join(err, os.RemoveAll(fresh), p.unstate(at))
+	}
+	return nil
 }
 
 // state writes the signed statement beside the release, for the next run and
@@ -60,6 +64,11 @@ func (t *Till) state(p *Product, b *Batch) error {
 	}
 	name := p.manifest(placeOf(b))
 	return errors.Join(durable.WriteFile(name+".sig", sig, 0o644), durable.WriteFile(name, doc, 0o644))
+}
+
+// unstate removes what state has written.
+func (p *Product) unstate(at Place) error {
+	return errors.Join(durable.Tree{}.Remove(p.manifest(at)), durable.Tree{}.Remove(p.manifest(at)+".sig"))
 }
 
 // fill fills a fresh folder with the files of b: from the same release that is

@@ -36,6 +36,8 @@ const (
 	currentName = "current"
 	newPrefix   = ".new-" // a release that is being unpacked
 	oldPrefix   = ".old-" // one that is being removed
+	// statementExt makes of a release's folder the name of what is signed of it.
+	statementExt = ".manifest.json"
 )
 
 // A Place is a release on the disk of a till, as the name of its folder says.
@@ -68,7 +70,7 @@ func placeOf(b *Batch) Place { return Place{b.Version, b.Release, b.Sequence} }
 
 func (p *Product) releases() string         { return filepath.Join(p.Folder, releasesDir) }
 func (p *Product) path(at Place) string     { return filepath.Join(p.releases(), at.Name()) }
-func (p *Product) manifest(at Place) string { return p.path(at) + ".manifest.json" }
+func (p *Product) manifest(at Place) string { return p.path(at) + statementExt }
 
 // Current returns the release that runs; the zero Place when none does. A
 // pointer that leads anywhere else than to one of the releases is an error.
@@ -119,17 +121,29 @@ func (p *Product) point(at Place) error {
 func (p *Product) unpoint() error { return unpoint(filepath.Join(p.Folder, currentName)) }
 
 // sweep removes what a crash has left: releases that were being unpacked or
-// removed, and temporary files.
+// removed, their statements, and temporary files. The folder of the releases
+// must be one: nothing is written, or removed, through a link.
 func (p *Product) sweep() error {
-	entries, err := os.ReadDir(p.releases())
-	if errors.Is(err, fs.ErrNotExist) {
+	switch fi, err := os.Lstat(p.releases()); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
+	case !fi.IsDir():
+		return fmt.Errorf("%s is no folder (%s); nothing was changed; put a folder there, or make %s itself the link", p.releases(), fi.Mode().Type(), p.Folder)
 	}
+	entries, err := os.ReadDir(p.releases())
 	if err != nil {
 		return err
 	}
+	whole := map[string]bool{}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), oldPrefix) {
+		whole[e.Name()] = e.IsDir()
+	}
+	for _, e := range entries {
+		release, statement := strings.CutSuffix(strings.TrimSuffix(e.Name(), ".sig"), statementExt)
+		_, ours := parsePlace(release)
+		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), oldPrefix) || statement && ours && !whole[release] {
 			if err := os.RemoveAll(filepath.Join(p.releases(), e.Name())); err != nil {
 				return err
 			}
@@ -172,10 +186,5 @@ func (p *Product) remove(at Place) error {
 	if err := durable.RenameNew(p.path(at), old); err != nil {
 		return err
 	}
-	for _, name := range []string{p.manifest(at), p.manifest(at) + ".sig"} {
-		if err := (durable.Tree{}).Remove(name); err != nil {
-			return err
-		}
-	}
-	return os.RemoveAll(old)
+	return errors.Join(p.unstate(at), os.RemoveAll(old))
 }

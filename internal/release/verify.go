@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"runtime"
 
 	"caisseauto/internal/durable"
@@ -16,6 +17,9 @@ import (
 // with the size, the mode and the digest that were signed. alone, it must have
 // nothing else; a release that has run may have made files of its own.
 func (t *Till) verify(ctx context.Context, dir string, b *Batch, alone bool) error {
+	if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s is no folder", dir))
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -47,7 +51,9 @@ func (t *Till) verify(ctx context.Context, dir string, b *Batch, alone bool) err
 		if mode, err := fileMode(file.Mode); err != nil || runtime.GOOS != "windows" && fi.Mode() != mode {
 			return fmt.Errorf("%s has the mode %s, the manifest says %s", file.Name, fi.Mode(), file.Mode)
 		}
-		signed[file.Name] = true
+		for name := file.Name; name != "." && !signed[name]; name = path.Dir(name) {
+			signed[name] = true
+		}
 		done += n
 		told(done)
 	}
@@ -55,9 +61,17 @@ func (t *Till) verify(ctx context.Context, dir string, b *Batch, alone bool) err
 		return nil
 	}
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && !signed[name] {
-			err = fmt.Errorf("%s is not in the manifest", name)
+		switch {
+		case err != nil:
+			return err
+		case name != "." && !signed[name]:
+			return fmt.Errorf("%s is not in the manifest", name)
+		case !d.IsDir() || runtime.GOOS == "windows":
+			return nil
 		}
-		return err
+		if fi, err := d.Info(); err != nil || fi.Mode() != fs.ModeDir|folderMode {
+			return errors.Join(err, fmt.Errorf("%s has not the mode %s", name, folderMode))
+		}
+		return nil
 	})
 }

@@ -15,6 +15,9 @@ import (
 	"caisseauto/manifest"
 )
 
+// folderMode is that of every folder in a release.
+const folderMode fs.FileMode = 0o755
+
 // A writer writes the files of a package into a folder of its own, which
 // nothing else writes to: through an os.Root, so that no name leads out of it,
 // and each with O_EXCL, so that none is written through.
@@ -32,11 +35,15 @@ func newWriter(ctx context.Context, dir string, told func(int64)) (*writer, erro
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, folderMode); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := root.Chmod(".", folderMode); err != nil {
+		root.Close()
 		return nil, err
 	}
 	return &writer{ctx: ctx, root: root, made: map[string]bool{".": true}, buf: make([]byte, 256<<10), told: told}, nil
@@ -87,7 +94,10 @@ func (w *writer) folder(dir string) error {
 		return err
 	}
 	w.made[dir] = true
-	return w.root.Mkdir(dir, 0o755)
+	if err := w.root.Mkdir(dir, folderMode); err != nil {
+		return err
+	}
+	return w.root.Chmod(dir, folderMode) // the umask, as with files
 }
 
 // fileMode returns one of the two modes that files of a package have.
