@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"caisseauto/internal/durable"
@@ -78,21 +79,21 @@ func (t *Till) prove(ctx context.Context, s *state, p *Product, b *Batch, tr tri
 }
 
 // back undoes a trial. That the package failed is on the disk before what ran
-// before is switched to, so that a crash between the two ends there too.
+// before is switched to, so that a crash between the two ends there too. A disk
+// that has no room for that is no reason to leave what does not work; the next
+// run tries it again.
 func (t *Till) back(ctx context.Context, s *state, p *Product, b *Batch, tr trial, cause error) (*manifest.Update, error) {
 	u := t.update(b, manifest.WasRolledBack, tr.By, cause.Error())
 	s.giveUp(b, cause.Error())
 	s.add(u)
-	if err := s.save(t.Folder); err != nil {
-		return nil, err
-	}
+	saved := s.save(t.Folder)
 	t.log().Error("package rolled back", "stream", t.Stream, "sequence", b.Sequence, "product", p.Name, "reason", cause.Error())
 	runs, err := t.undo(ctx, p, tr)
 	if err == nil && !tr.Back {
 		t.discard(p, tr.To)
 	}
-	if err != nil {
-		return &u, errors.Join(fmt.Errorf("%w: %s: %w", ErrProbe, b, cause), err)
+	if err = errors.Join(err, saved); err != nil {
+		return &u, errors.Join(fmt.Errorf("%w: %s: %w; %s", ErrProbe, b, cause, runs), err)
 	}
 	return &u, fmt.Errorf("%w: %s: %w; %s; this package is not tried again, but for: caisseauto update --retry", ErrProbe, b, cause, runs)
 }
@@ -137,7 +138,7 @@ func (p *Product) restart(ctx context.Context, at Place) error {
 
 // recover finishes what an earlier run was stopped in. A release that was
 // switched to and not proven is proven now; one that has failed already, or
-// that nobody vouches for any more, is left.
+// that nobody vouches for any more, is left. That waits while the till is busy.
 func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) error {
 	if err := p.sweep(); err != nil {
 		return err
@@ -150,14 +151,20 @@ func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) err
 	if err != nil {
 		return err
 	}
-	if cur != tr.To { // stopped before the switch, or after it was undone
-		return t.forget(p)
+	if err := t.busy(ctx); err != nil {
+		return fmt.Errorf("%s: an update that was stopped waits: %w; nothing was changed", p.Name, err)
+	}
+	if cur != tr.To { // stopped before the switch, or after it was undone: who can say whether before the restart?
+		if !cur.IsZero() {
+			err = p.restart(ctx, cur)
+		}
+		return errors.Join(err, t.forget(p))
 	}
 	t.log().Warn("an earlier update was stopped, going on", "product", p.Name, "release", tr.To.Name())
 	b, err := t.kept(p, tr.To)
 	if err != nil {
-		_, uerr := t.undo(ctx, p, *tr)
-		return errors.Join(fmt.Errorf("%s: release %s was being installed when update was stopped, and cannot be verified any more: %w; the one before it runs again", p.Name, tr.To.Name(), err), uerr)
+		runs, uerr := t.undo(ctx, p, *tr)
+		return errors.Join(fmt.Errorf("%s: release %s was being installed when update was stopped, and cannot be verified any more: %w; %s", p.Name, tr.To.Name(), err, runs), uerr)
 	}
 	var u *manifest.Update
 	switch {
@@ -169,7 +176,7 @@ func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) err
 			t.discard(p, tr.To)
 		}
 		return nil
-	case s.told(*tr, b): // it had proven itself
+	case s.proven(*tr, b):
 		return t.forget(p)
 	default:
 		u, err = t.prove(ctx, s, p, b, *tr)
@@ -180,14 +187,15 @@ func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) err
 	return err
 }
 
-// told reports whether the end of a trial is noted already.
-func (s *state) told(tr trial, b *Batch) bool {
-	for _, a := range s.Attempts {
-		if a.Sequence == b.Sequence && a.Outcome != manifest.WasRefused && !a.At.Before(tr.Began) {
-			return true
-		}
+// proven reports whether the good end of a trial is noted already.
+func (s *state) proven(tr trial, b *Batch) bool {
+	good := manifest.WasInstalled
+	if tr.Back {
+		good = manifest.WasRolledBack
 	}
-	return false
+	return slices.ContainsFunc(s.Attempts, func(a Attempt) bool {
+		return a.Sequence == b.Sequence && a.Outcome == good && !a.At.Before(tr.Began)
+	})
 }
 
 // trial reads what is being tried, nil when nothing is.
