@@ -63,15 +63,16 @@ func tempDir(t testing.TB) string {
 // A world has a release manager, his outbox, and a till that reads it as its
 // inbox.
 type world struct {
-	t       testing.TB
-	dir     string
-	release keys.Signer
-	server  keys.Signer
-	trust   *keys.Trust
-	pub     *release.Publisher
-	till    *release.Till
-	now     time.Time
-	asked   []string // packages that were confirmed
+	t         testing.TB
+	dir       string
+	release   keys.Signer
+	server    keys.Signer
+	trust     *keys.Trust
+	pub       *release.Publisher
+	till      *release.Till
+	now       time.Time
+	asked     []string // packages that were confirmed
+	restarted []string // releases
 }
 
 func newWorld(t testing.TB) *world {
