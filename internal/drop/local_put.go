@@ -16,11 +16,17 @@ import (
 // No reader takes such a name.
 const partSuffix = ".part"
 
-// syncEvery is how many bytes of a part are written between two syncs. After
-// a power cut a part can be longer than what reached the disk; everything
-// below the last full step did. So a resumed Put repeats at most this much: 8
-// seconds at 1 Mbit/s.
-const syncEvery = 1 << 20
+// syncEvery returns how many bytes of a part are written between two syncs, for
+// a file of that size. After a power cut a part can be longer than what reached
+// the disk; everything below the last full step did. So a resumed Put repeats at
+// most this much: 1 MiB, 8 seconds at 1 Mbit/s, or of a larger file a 32nd, up
+// to 16 MiB. Each sync takes some milliseconds, which a fast source would else
+// spend most of its time in.
+func syncEvery(size int64) int64 {
+	const least, most = 1 << 20, 16 << 20
+	step := (size/32 + least - 1) / least * least
+	return min(max(step, least), most)
+}
 
 // Put implements [Drop]. The bytes go to name.part, are synced, and get their
 // name by [durable.Tree.Publish]. After any failure the part stays, for the
@@ -79,7 +85,7 @@ func (l *Local) openPart(part string, size int64) (*os.File, int64, error) {
 	if err == nil {
 		fi, err := f.Stat()
 		if err == nil && fi.Size() <= size && links(fi) <= 1 {
-			return f, resumeAt(fi.Size()), nil
+			return f, resumeAt(fi.Size(), size), nil
 		}
 		f.Close()
 	} else if errors.Is(err, fs.ErrPermission) {
@@ -99,19 +105,20 @@ func (l *Local) openPart(part string, size int64) (*os.File, int64, error) {
 }
 
 // resumeAt returns the length of the beginning of a part that is certain to
-// be on the disk.
-func resumeAt(length int64) int64 {
+// be on the disk, of a file of that size.
+func resumeAt(length, size int64) int64 {
 	if length <= 0 {
 		return 0
 	}
-	return (length - 1) / syncEvery * syncEvery
+	step := syncEvery(size)
+	return (length - 1) / step * step
 }
 
 // fill asks feed for the bytes from offset on, writes them at their place and
 // makes sure of them. The file is never cut: what was there behind offset is
 // written over with the same bytes.
 func fill(ctx context.Context, f *os.File, offset, size int64, feed Feed) error {
-	w := &partWriter{ctx: ctx, f: f, at: offset, size: size}
+	w := &partWriter{ctx: ctx, f: f, at: offset, size: size, step: syncEvery(size)}
 	if err := feed(ctx, offset, w); err != nil {
 		return err
 	}
@@ -140,6 +147,7 @@ type partWriter struct {
 	ctx      context.Context
 	f        *os.File
 	at, size int64
+	step     int64 // between two syncs
 	err      error
 }
 
@@ -155,13 +163,13 @@ func (w *partWriter) Write(p []byte) (n int, err error) {
 		return 0, fmt.Errorf("the source gives more than the %d bytes it announced: %w", w.size, ErrTooLarge)
 	}
 	for len(p) > 0 {
-		step := min(int64(len(p)), syncEvery-w.at%syncEvery)
+		step := min(int64(len(p)), w.step-w.at%w.step)
 		k, err := w.f.WriteAt(p[:step], w.at)
 		n, w.at, p = n+k, w.at+int64(k), p[k:]
 		if err != nil {
 			return n, err
 		}
-		if w.at%syncEvery == 0 {
+		if w.at%w.step == 0 {
 			if err := durable.SyncFile(w.f); err != nil {
 				return n, err
 			}
