@@ -26,7 +26,7 @@ func TestAsk(t *testing.T) {
 		"SELECT count(*) FROM vente WHERE etat='OUVERT'": true,
 		"SELECT count(*) FROM vente WHERE etat='FERME'":  false,
 		"SELECT n FROM vente WHERE etat='FERME'":         false,
-		"SELECT 0.5": true, "SELECT 0.0": false, "SELECT NULL": false, "SELECT ''": false, "SELECT '0'": true, "SELECT x'00'": true, "SELECT -1": true,
+		"SELECT 0.5":                                     true, "SELECT 0.0": false, "SELECT NULL": false, "SELECT ''": false, "SELECT '0'": true, "SELECT x'00'": true, "SELECT -1": true,
 		"VALUES(0),(1)": false, "VALUES(1),(0)": true,
 	} {
 		if got, err := Ask(t.Context(), path, query); err != nil || got != want {
