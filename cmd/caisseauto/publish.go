@@ -29,7 +29,9 @@ type publishFlags struct {
 	release, seconds           int64
 	requires, probe            []string
 	from, to                   int64
-	renew, noShip              bool
+	renew, noShip, newEpoch    bool
+	reason                     string
+	after                      int64
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -68,6 +70,9 @@ in release.toml, 30 days by default): --renew signs it anew.`,
 	c.Flags().Int64Var(&f.to, "rollback-to", 0, "`RELEASE` that runs instead")
 	c.Flags().BoolVar(&f.renew, "renew", false, "sign the head anew, and nothing else")
 	c.Flags().BoolVar(&f.noShip, "no-ship", false, "seal into the outbox folder only; something else carries the files")
+	c.Flags().BoolVar(&f.newEpoch, "new-epoch", false, "operator's decision, when packages that tills have seen are lost: begin a new epoch")
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record; needed with --new-epoch")
+	c.Flags().Int64Var(&f.after, "after", 0, "with --new-epoch: the highest `NUMBER` of a batch that a till has seen; give --release too, above what runs there")
 	c.MarkFlagsMutuallyExclusive("notes", "notes-file")
 	return c
 }
@@ -122,12 +127,15 @@ func (a *app) publishRequest(f publishFlags, args []string) (q release.Request, 
 		return q, errors.New("name the product: --product NAME")
 	case !release.ValidProduct(f.product):
 		return q, fmt.Errorf("--product %q: 1 to 64 of a-z, 0-9, . _ -, a letter or digit first", f.product)
+	case f.newEpoch != (f.reason != ""), f.after != 0 && !f.newEpoch, f.after < 0:
+		return q, errors.New("--new-epoch and --reason go together, --after with them: the decision is recorded with its reason")
 	case back && (f.from == 0 || f.to == 0 || len(args) > 0 || f.version != ""):
 		return q, errors.New("--rollback-from and --rollback-to go together, without a folder and without --version: the files are those of the release that runs instead")
 	case !back && (len(args) == 0 || f.version == ""):
 		return q, errors.New("say what to publish: caisseauto publish DIR --product NAME --version VERSION")
 	}
-	q = release.Request{Product: f.product, Version: f.version, OS: f.os, Arch: f.arch, Release: f.release, Notes: f.notes}
+	q = release.Request{Product: f.product, Version: f.version, OS: f.os, Arch: f.arch, Release: f.release, Notes: f.notes,
+		NewEpoch: f.reason, After: f.after}
 	if back {
 		q.Rollback = &release.Rollback{From: f.from, To: f.to}
 	} else {

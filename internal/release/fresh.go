@@ -78,7 +78,7 @@ func (t *Till) continues(s *state, all []*Batch) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: %w (rule P2): batch %d was seen before, and the stream ends at batch %d now: an old state is served, or files are missing; nothing was installed", t.Stream, manifest.ErrRefused, s.Sequence, end(all).Sequence)
+	return fmt.Errorf("%s: %w (rule P2): batch %d was seen before, and the stream ends at batch %d now: an old state is served, or files are missing; nothing was installed; call the release manager: if it is lost, he begins a new epoch (publish --new-epoch --after %d)", t.Stream, manifest.ErrRefused, s.Sequence, end(all).Sequence, s.Sequence)
 }
 
 // head verifies the head in the inbox, and that it is fresh.

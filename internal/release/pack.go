@@ -138,7 +138,7 @@ func (p *Publisher) again(ctx context.Context, all []*Batch, q Request, pkg *man
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	out, err := os.OpenFile(filepath.Join(p.staging(), manifest.FileName(end(all).Sequence+1, manifest.ArchiveExt)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := os.OpenFile(filepath.Join(p.staging(), manifest.FileName(q.place(all).Sequence, manifest.ArchiveExt)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -154,27 +154,45 @@ func (p *Publisher) again(ctx context.Context, all []*Batch, q Request, pkg *man
 
 // reserve writes the manifest beside the staged archive. From then on its
 // number belongs to these bytes.
-func (p *Publisher) reserve(all []*Batch, pkg *manifest.Package, a *packed) (manifest.Position, error) {
-	last := end(all)
+func (p *Publisher) reserve(q Request, all []*Batch, pkg *manifest.Package, a *packed) (manifest.Position, error) {
+	at := q.place(all)
 	m := &manifest.Manifest{
-		Format: manifest.Format, Stream: p.Stream, Epoch: max(last.Epoch, 1), Sequence: last.Sequence + 1, Previous: last.Digest,
+		Format: manifest.Format, Stream: p.Stream, Epoch: at.Epoch, Sequence: at.Sequence, Previous: at.Digest,
 		Kind: manifest.KindPackage, Created: p.now(), Signer: p.Principal,
 		Archive: manifest.Archive{Size: a.sum.Size, SHA256: a.sum.SHA256, TarSize: a.sum.TarSize},
 		Package: pkg,
 	}
 	m.Archive.Name = manifest.FileName(m.Sequence, manifest.ArchiveExt)
-	if m.Previous == "" {
-		m.Previous = manifest.NoPrevious()
-	}
 	doc, err := manifest.Encode(m)
 	if errors.Is(err, manifest.ErrRefused) {
-		return last, fmt.Errorf("%w: %w; nothing was published", ErrRequest, err)
+		return at, fmt.Errorf("%w: %w; nothing was published", ErrRequest, err)
 	}
 	if err != nil {
-		return last, err
+		return at, err
+	}
+	if q.NewEpoch != "" {
+		p.log().Warn("new epoch", "stream", p.Stream, "epoch", at.Epoch, "sequence", at.Sequence, "reason", q.NewEpoch)
+		if err := p.recordEpoch(at, q.NewEpoch); err != nil {
+			return at, err
+		}
 	}
 	err = durable.WriteFile(filepath.Join(p.staging(), manifest.FileName(m.Sequence, manifest.ManifestExt)), doc, 0o644)
 	return manifest.Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: manifest.Digest(doc)}, err
+}
+
+// epochsName is the file in the outbox that remembers why epochs were begun.
+const epochsName = "EPOCHS.txt"
+
+// recordEpoch notes an operator's decision. One that was stopped before its
+// package was sealed is noted twice.
+func (p *Publisher) recordEpoch(at manifest.Position, reason string) error {
+	path := filepath.Join(p.Outbox, epochsName)
+	said, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	line := fmt.Sprintf("%s epoch %d begins with batch %d: %s\n", stamp(p.now()), at.Epoch, at.Sequence, manifest.Clip(reason, manifest.MaxWords))
+	return durable.WriteFile(path, append(said, line...), 0o644)
 }
 
 // finish moves what is staged to its place: archive, signature, manifest, in

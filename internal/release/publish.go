@@ -51,6 +51,11 @@ type Request struct {
 	Probe    *manifest.Probe
 	// Rollback leads from a release back to an older one.
 	Rollback *manifest.Rollback
+	// NewEpoch, when it is not empty, is the reason why an operator begins a
+	// new epoch: tills have seen packages that are lost. After is the highest
+	// number that they have seen, as far as it is known.
+	NewEpoch string
+	After    int64
 	// Archives are folders that are searched for the archive of the release
 	// that a Rollback leads to, beside the Outbox.
 	Archives []string
@@ -92,20 +97,20 @@ func (p *Publisher) Publish(ctx context.Context, q Request) (r Published, err er
 	if q.Rollback != nil {
 		archive, err = p.again(ctx, all, q, pkg)
 	} else {
-		archive, err = p.pack(ctx, q, pkg, end(all).Sequence+1)
+		archive, err = p.pack(ctx, q, pkg, q.place(all).Sequence)
 	}
 	if err != nil {
 		return r, errors.Join(err, os.RemoveAll(p.staging()))
 	}
 	r.Empty = archive.empty
-	if same := published(all, pkg); same != nil {
+	if same := published(all, pkg); same != nil && q.NewEpoch == "" {
 		r.Batch, r.Elapsed = same, time.Since(start)
 		return r, errors.Join(os.RemoveAll(p.staging()), p.renew(all))
 	}
 	if err := q.newVersion(all); err != nil {
 		return r, errors.Join(err, os.RemoveAll(p.staging()))
 	}
-	position, err := p.reserve(all, pkg, archive)
+	position, err := p.reserve(q, all, pkg, archive)
 	if err != nil {
 		return r, errors.Join(err, os.RemoveAll(p.staging()))
 	}
@@ -221,6 +226,20 @@ func (q *Request) newVersion(all []*Batch) error {
 		}
 	}
 	return nil
+}
+
+// place is where the next package goes, and its Digest what it names as the one
+// before it.
+func (q *Request) place(all []*Batch) manifest.Position {
+	last := end(all)
+	at := manifest.Position{Epoch: max(last.Epoch, 1), Sequence: last.Sequence + 1, Digest: last.Digest}
+	if q.NewEpoch != "" {
+		at = manifest.Position{Epoch: at.Epoch + 1, Sequence: max(last.Sequence, q.After) + 1}
+	}
+	if at.Digest == "" {
+		at.Digest = manifest.NoPrevious()
+	}
+	return at
 }
 
 // published returns the newest batch for the same machines if it says just

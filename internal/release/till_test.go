@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"caisseauto/internal/release"
 	"caisseauto/manifest"
@@ -205,5 +206,39 @@ func TestFirstFails(t *testing.T) {
 	}
 	if _, err := w.till.Rollback(t.Context(), "caisse", "jean"); !errors.Is(err, release.ErrNoWay) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNewEpoch: everything of the stream is lost but what tills remember.
+func TestNewEpoch(t *testing.T) {
+	w := newWorld(t)
+	for _, v := range []string{"1.0", "1.1"} {
+		w.publish(w.request(v, works))
+	}
+	w.run()
+	check(t, os.RemoveAll(w.path("outbox")))
+	w.now = w.now.Add(time.Hour)
+	w.publish(w.request("1.2", works))
+	if _, err := w.till.Run(t.Context()); !errors.Is(err, manifest.ErrRefused) {
+		t.Fatalf("another stream from its beginning: %v", err)
+	}
+	w.runs("caisse", "1.1")
+	check(t, os.RemoveAll(w.path("outbox")))
+	w.now = w.now.Add(time.Hour)
+	q := w.request("1.3", works)
+	q.NewEpoch, q.After, q.Release = "the disk burnt", 2, 9
+	p := w.publish(q)
+	if p.Batch.Epoch != 2 || p.Batch.Sequence != 3 || p.Batch.Previous != manifest.NoPrevious() {
+		t.Errorf("%+v", p.Batch.Manifest)
+	}
+	if got := outcomes(w.run()); got != "caisse 1.3 installed" {
+		t.Errorf("%s", got)
+	}
+	w.publish(w.request("1.4", works))
+	w.run()
+	w.runs("caisse", "1.4")
+	said, err := os.ReadFile(w.path("outbox/EPOCHS.txt"))
+	if err != nil || !strings.HasSuffix(string(said), "epoch 2 begins with batch 3: the disk burnt\n") {
+		t.Errorf("%q, %v", said, err)
 	}
 }
