@@ -72,7 +72,7 @@ in release.toml, 30 days by default): --renew signs it anew.`,
 	c.Flags().BoolVar(&f.noShip, "no-ship", false, "seal into the outbox folder only; something else carries the files")
 	c.Flags().BoolVar(&f.newEpoch, "new-epoch", false, "operator's decision, when packages that tills have seen are lost: begin a new epoch")
 	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record; needed with --new-epoch")
-	c.Flags().Int64Var(&f.after, "after", 0, "with --new-epoch: the highest `NUMBER` of a batch that a till has seen; give --release too, above what runs there")
+	c.Flags().Int64Var(&f.after, "after", 0, "with --new-epoch: the highest `NUMBER` of a batch that a till has seen, where the drop does not show it; give --release too, above what runs there")
 	c.MarkFlagsMutuallyExclusive("notes", "notes-file")
 	return c
 }
@@ -215,10 +215,11 @@ func (j *publishJob) run(ctx context.Context, dossier string) error {
 	defer bar.close()
 	p := &release.Publisher{Stream: stream, Outbox: streamFolder(j.cfg.Paths.Outbox, stream), Signer: j.signer, Principal: j.cfg.Signing.Principal,
 		Trust: trust, TrustVersion: versionOf(trust, dossier), HeadLife: j.cfg.Head.Expires.Duration, Progress: bar.copied, Log: j.app.log()}
-	if err := j.adopt(ctx, p); err != nil {
+	top, err := j.adopt(ctx, p)
+	if err != nil {
 		return err
 	}
-	line, err := j.seal(ctx, p)
+	line, err := j.seal(ctx, p, top)
 	if err != nil {
 		return err
 	}
@@ -235,8 +236,8 @@ func (j *publishJob) run(ctx context.Context, dossier string) error {
 	return nil
 }
 
-// seal publishes, or renews the head.
-func (j *publishJob) seal(ctx context.Context, p *release.Publisher) (line publishResult, err error) {
+// seal publishes, or renews the head. top is the highest number on the drop.
+func (j *publishJob) seal(ctx context.Context, p *release.Publisher, top int64) (line publishResult, err error) {
 	start := time.Now()
 	if j.renew {
 		last, err := p.Renew()
@@ -248,6 +249,7 @@ func (j *publishJob) seal(ctx context.Context, p *release.Publisher) (line publi
 		return line, err
 	}
 	q := j.request
+	q.After = max(q.After, top)
 	q.Archives = []string{j.seenFolder(p.Stream)}
 	if q.Rollback != nil {
 		if err := j.fetchArchive(ctx, p, q); err != nil {
@@ -275,27 +277,30 @@ func (j *publishJob) seenRoot() string { return filepath.Join(j.cfg.Paths.Outbox
 func (j *publishJob) seenFolder(stream string) string { return streamFolder(j.seenRoot(), stream) }
 
 // adopt looks at what the drop holds, and takes over what another machine has
-// published.
-func (j *publishJob) adopt(ctx context.Context, p *release.Publisher) error {
+// published. It returns the highest number there.
+func (j *publishJob) adopt(ctx context.Context, p *release.Publisher) (top int64, err error) {
 	if j.drop == nil {
-		return nil
+		return 0, nil
 	}
 	if err := durable.MkdirAll(j.seenRoot(), 0o755); err != nil {
-		return err
+		return 0, err
 	}
 	local, err := openLocal(j.seenRoot(), true)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer local.Close()
 	if _, err := mirrorInbox(ctx, j.seenRoot(), local, j.drop, p.Stream, drop.MirrorOptions{Skip: isArchive, Log: j.app.log()}); err != nil {
-		return fmt.Errorf("looking at the drop: %w; nothing was published", err)
+		return 0, fmt.Errorf("looking at the drop: %w; nothing was published", err)
 	}
-	n, err := p.Adopt(j.seenFolder(p.Stream))
+	n, top, err := p.Adopt(j.seenFolder(p.Stream))
 	if n > 0 {
 		j.app.log().Warn("taken over from the drop: another machine has published", "stream", p.Stream, "packages", n)
 	}
-	return err
+	if j.request.NewEpoch != "" && release.IsOver(err) {
+		err = nil // that is what it is for
+	}
+	return top, err
 }
 
 // fetchArchive brings the archive that a rollback needs, where the outbox has

@@ -148,6 +148,12 @@ func (u *updater) install(ctx context.Context) error {
 		}
 		u.app.printf("till %s: %d packages that were given up are tried again\n", u.cfg.Identity.Number, n)
 	}
+	if trustErr == nil {
+		trustErr = u.upToDate(ctx)
+	}
+	if trustErr != nil {
+		return fmt.Errorf("%w; nothing was installed", trustErr)
+	}
 	var fetchErr error
 	if !u.flags.noFetch {
 		if fetchErr = u.fetchManifests(ctx); fetchErr != nil && !errors.Is(fetchErr, drop.ErrUnavailable) {
@@ -157,7 +163,7 @@ func (u *updater) install(ctx context.Context) error {
 	}
 	r, err := u.packages.Run(ctx)
 	u.bar.close()
-	err = errors.Join(err, trustErr, u.tell(ctx))
+	err = errors.Join(err, u.tell(ctx))
 	if perr := u.print(r, err); err == nil {
 		err = perr
 	}
@@ -165,6 +171,23 @@ func (u *updater) install(ctx context.Context) error {
 		return fmt.Errorf("what the inbox held is installed, but nothing could be fetched: %w", fetchErr)
 	}
 	return err
+}
+
+// upToDate refuses to install while the server's head names a newer trust
+// document than the till has: it may be the one that revokes a key.
+func (u *updater) upToDate(ctx context.Context) error {
+	head, err := u.db.Head(ctx, u.stream)
+	if err != nil {
+		return err
+	}
+	if !u.flags.noFetch {
+		if d, err := u.remote(ctx); err == nil {
+			if r, err := remoteHead(ctx, d, u.stream, u.trust); err == nil && r.head != nil {
+				head = r.head
+			}
+		}
+	}
+	return withheld(head, u.trust, u.dossier)
 }
 
 // rollback goes back to the release before.

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,28 +29,41 @@ func title(product, version string, release int64) string {
 // chain reads the manifests of a stream in a folder, from batch 1 on, each
 // verified and following the one before it. A batch whose signature has not
 // come yet ends the chain, and so does a hole at its end; one in the middle is
-// an error.
+// an error. What a key signed that has been revoked since is passed over when a
+// new epoch begins behind it, and is an error when none does.
 func chain(dir, stream string, trust *manifest.Trust) ([]*Batch, error) {
 	numbers, err := manifests(dir)
 	if err != nil {
 		return nil, err
 	}
 	var all []*Batch
+	var over error // why the chain cannot go on, unless a new epoch begins
 	last := manifest.Position{}
 	for _, n := range numbers {
 		b, err := openBatch(dir, stream, n, trust)
 		if errors.Is(err, fs.ErrNotExist) {
 			break // its signature is on its way
 		}
+		if IsOver(err) {
+			over = cmp.Or(over, err)
+			continue
+		}
 		if err == nil {
 			err = b.Follows(last)
 		}
 		if err != nil {
-			return all, err
+			return all, cmp.Or(over, err)
 		}
-		all, last = append(all, b), b.Position
+		all, last, over = append(all, b), b.Position, nil
 	}
-	return all, nil
+	return all, over
+}
+
+// IsOver reports whether a batch was refused because its key was retired or
+// revoked before its number: a new epoch has to begin behind it.
+func IsOver(err error) bool {
+	r := (*manifest.Refusal)(nil)
+	return errors.As(err, &r) && r.Rule == "S7"
 }
 
 // manifests returns the numbers whose manifests are in dir, ascending.

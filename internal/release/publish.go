@@ -85,10 +85,22 @@ var (
 func (p *Publisher) Publish(ctx context.Context, q Request) (r Published, err error) {
 	start := time.Now()
 	unlock, all, err := p.begin(&r.Finished)
+	if IsOver(err) && q.NewEpoch != "" { // that is what it is for
+		err = nil
+	}
+	if unlock != nil {
+		defer func() { _ = unlock() }() // the kernel lets go in any case
+	}
 	if err != nil {
 		return r, err
 	}
-	defer func() { _ = unlock() }() // the kernel lets go in any case
+	if q.NewEpoch != "" {
+		numbers, err := manifests(p.Outbox)
+		if err != nil {
+			return r, err
+		}
+		q.After = max(q.After, last(numbers))
+	}
 	pkg, err := q.describe(all)
 	if err != nil {
 		return r, err
@@ -128,10 +140,12 @@ func (p *Publisher) Publish(ctx context.Context, q Request) (r Published, err er
 func (p *Publisher) Renew() (*Batch, error) {
 	var finished bool
 	unlock, all, err := p.begin(&finished)
+	if unlock != nil {
+		defer func() { _ = unlock() }()
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = unlock() }()
 	if len(all) == 0 {
 		return nil, nil
 	}
@@ -139,7 +153,9 @@ func (p *Publisher) Renew() (*Batch, error) {
 }
 
 // begin takes the lock, makes sure that our key counts, finishes what was
-// interrupted and reads what is published.
+// interrupted and reads what is published. When that ends with what a key
+// signed that does not count any more, all of it is returned beside an error for
+// which IsOver holds, and the lock is held.
 func (p *Publisher) begin(finished *bool) (unlock func() error, all []*Batch, err error) {
 	if err := manifest.KeyMaySign(p.Trust, p.Signer, p.Principal, p.Stream); err != nil {
 		return nil, nil, err
@@ -162,18 +178,33 @@ func (p *Publisher) begin(finished *bool) (unlock func() error, all []*Batch, er
 		}
 		*finished = true
 	}
-	if all, err = chain(p.Outbox, p.Stream, p.Trust); err != nil {
-		return fail(fmt.Errorf("what is published already: %w; nothing was published", err))
+	all, over := chain(p.Outbox, p.Stream, p.Trust)
+	if over != nil && !IsOver(over) {
+		return fail(fmt.Errorf("what is published already: %w; nothing was published", over))
 	}
-	if numbers, err := manifests(p.Outbox); err != nil || len(numbers) > len(all) {
-		return fail(errors.Join(err, fmt.Errorf("%s: batch %d has no signature; bring the outbox back from the drop or a backup; nothing was published", p.Outbox, end(all).Sequence+1)))
+	numbers, err := manifests(p.Outbox)
+	if err != nil {
+		return fail(err)
+	}
+	if over == nil && last(numbers) != end(all).Sequence {
+		return fail(fmt.Errorf("%s: batch %d has no signature; bring the outbox back from the drop or a backup; nothing was published", p.Outbox, end(all).Sequence+1))
+	} else if over != nil {
+		over = fmt.Errorf("what is published already: %w; nothing was published; go on behind it with: caisseauto publish --new-epoch --reason TEXT", over)
 	}
 	if *finished {
 		if err := p.renew(all); err != nil {
 			return fail(err)
 		}
 	}
-	return unlock, all, nil
+	return unlock, all, over
+}
+
+// last returns the last of ascending numbers, 0 for none.
+func last(numbers []int64) int64 {
+	if len(numbers) == 0 {
+		return 0
+	}
+	return numbers[len(numbers)-1]
 }
 
 // describe makes of a request what the manifest is to say, but for the files.

@@ -66,12 +66,28 @@ func (p *Publisher) lastIssue() (int64, error) {
 // Adopt takes what another machine has published into the outbox: manifests
 // and signatures out of dir, a copy of the stream's folder on the drop, as far
 // as they are verified and go on where the outbox ends. Their archives stay on
-// the drop. [ErrForked]: the drop has another package under a number of ours.
-func (p *Publisher) Adopt(dir string) (adopted int, err error) {
-	theirs, err := chain(dir, p.Stream, p.Trust)
-	if err != nil {
-		return 0, fmt.Errorf("what the drop holds: %w; nothing was published", err)
+// the drop. top is the highest number there. [ErrForked]: the drop has another
+// package under a number of ours. An error for which [IsOver] holds: the drop ends
+// with what a key signed that does not count any more; what is before it was
+// taken over.
+func (p *Publisher) Adopt(dir string) (adopted int, top int64, err error) {
+	theirs, over := chain(dir, p.Stream, p.Trust)
+	if over != nil && !IsOver(over) {
+		return 0, 0, fmt.Errorf("what the drop holds: %w; nothing was published", over)
 	}
+	numbers, err := manifests(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	top = last(numbers)
+	if adopted, err = p.adopt(dir, theirs); err == nil && over != nil {
+		err = fmt.Errorf("what the drop holds: %w; nothing was published; go on behind it with: caisseauto publish --new-epoch --reason TEXT", over)
+	}
+	return adopted, top, err
+}
+
+// adopt takes verified batches out of dir into the outbox.
+func (p *Publisher) adopt(dir string, theirs []*Batch) (adopted int, err error) {
 	if err := durable.MkdirAll(p.Outbox, 0o755); err != nil {
 		return 0, err
 	}
