@@ -36,6 +36,8 @@ without one it is the drop of the configuration.
 
 ` + keyHelp + `
 
+Software packages have no rows: their streams are passed over.
+
 Everything is verified before it is read, as in inspect. What could not be searched is
 named: archives that are gone, damaged, not signed. The exit code is 0 when all was
 searched that should be there, also when the key is in none of it: standard error says

@@ -19,6 +19,7 @@ import (
 type inspectFlags struct {
 	placeFlags
 	table, key string
+	file       string
 	rows       bool
 	limit      int
 }
@@ -30,7 +31,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Short: "Show what is in a batch, or list the batches of a stream or drop, without a database",
 		Long: `Shows what is in a batch: who sealed and signed it and when, its tables and
 operations with their counts, control totals, and with --rows, --table or --key its
-rows. PATH is one of a batch's three files, or its number without an ending; of the
+rows. Of a software package it shows product, release, what it requires and its files,
+and with --file one of them as it is. PATH is one of a batch's three files, or its number without an ending; of the
 folder of a stream or dossier, or of a drop, the newest batches are listed. An
 address sftp://user@host:port/path names the same on a server; without PATH it is
 the drop of the configuration. Nothing is changed anywhere.
@@ -43,11 +45,13 @@ and the output says so. --signers none does without the list on purpose.
 ` + keyHelp + `
 
 The exit code is 0 when what was asked for could be shown, also when no row fits the
-key; 65 when something was refused or is missing; 2 when there is no such batch.`,
+key; 65 when something was refused or is missing; 2 when there is no such batch, or no
+such file in it.`,
 		Example: `  caisseauto inspect drop/ACME/down
   caisseauto inspect drop/ACME/down/0000000042
   caisseauto inspect drop/ACME/down/0000000042 --table article --key 3017620422003
   caisseauto inspect drop/ACME/up/017/0000000007.tar.zst --rows --json | jq -c .row
+  caisseauto inspect drop/ACME/packages/0000000012 --file bin/caisse | sha256sum
   caisseauto inspect sftp://auditor@erp.acme.example/ACME/down --config till.toml`,
 		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args, f) },
 	}
@@ -55,6 +59,7 @@ key; 65 when something was refused or is missing; 2 when there is no such batch.
 	c.Flags().StringVar(&f.table, "table", "", "print the rows of this `TABLE`")
 	c.Flags().StringVar(&f.key, "key", "", "print the rows of this `KEY`: 3017620422003, code=100001 or '[\"ACME\",100001]'")
 	c.Flags().BoolVar(&f.rows, "rows", false, "print the rows of all tables")
+	c.Flags().StringVar(&f.file, "file", "", "print the file of this `NAME` out of a package")
 	c.Flags().IntVar(&f.limit, "limit", 0, "print at most `N` rows (default: all), or list the newest N batches (default: 20 of a stream, 5 of each of several, -1: all)")
 	return c
 }
@@ -81,9 +86,12 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	defer l.close()
 	defer inspect.LimitMemory()()
 	rows := f.rows || f.table != "" || f.key != ""
+	if err := f.mix(rows, a.json); err != nil {
+		return err
+	}
 	if len(l.places) != 1 || l.places[0].Only == 0 {
-		if rows {
-			return &usageError{errors.New("rows are printed of one batch: name it, like DOSSIER/down/0000000042; to look for a key in many use find")}
+		if rows || f.file != "" {
+			return &usageError{errors.New("rows and files are printed of one batch: name it, like DOSSIER/down/0000000042; to look for a key in many use find")}
 		}
 		return a.inspectList(ctx, l, f.limit)
 	}
@@ -92,7 +100,12 @@ func (a *app) inspect(ctx context.Context, args []string, f inspectFlags) error 
 	if err != nil {
 		return a.cannotInspect(ctx, p, err)
 	}
-	if rows {
+	switch {
+	case f.file != "":
+		return a.inspectFile(ctx, l, b, f.file)
+	case rows && b.Manifest.Package != nil:
+		return &usageError{fmt.Errorf("%s %d is a package, which has no rows: without --rows, --table and --key its files are listed, and --file NAME prints one", p.Stream, p.Only)}
+	case rows:
 		return a.inspectRows(ctx, l, b, f, key)
 	}
 	s, err := l.Summarize(ctx, b)
@@ -201,6 +214,9 @@ func (a *app) printSummary(l *looking, s *inspect.Summary) error {
 	a.printf("  manifest  %s\n", s.Digest)
 	a.printf("  previous  %s\n", previousWord(s.Previous))
 	a.printf("  archive   %s  %s, %s unpacked; %s\n", s.Archive.Name, term.Size(s.Archive.Size), term.Size(s.Archive.TarSize), contentsWord(s))
+	if s.Package != nil {
+		return a.printPackage(s)
+	}
 	if s.Unchanged {
 		a.printf("  unchanged its rows are those of a reader who has applied the batch before it\n")
 	}
@@ -271,7 +287,7 @@ func previousWord(digest string) string {
 func contentsWord(s *inspect.Summary) string {
 	switch s.Contents {
 	case inspect.Good:
-		return "size, SHA-256 and every member are what was signed"
+		return "size, SHA-256 and all in it are what was signed"
 	case inspect.Pruned:
 		return "removed by its writer's retention, as the head says"
 	case inspect.Missing:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,12 @@ type listedBatch struct {
 	Trusted  bool      `json:"trusted"`
 	Tables   []string  `json:"tables,omitempty"`
 	Rows     int64     `json:"rows,omitempty"`
+	Product  string    `json:"product,omitempty"` // of a package, as what follows
+	Version  string    `json:"version,omitempty"`
+	Release  int64     `json:"release,omitempty"`
+	OS       string    `json:"os,omitempty"`
+	Arch     string    `json:"arch,omitempty"`
+	Files    int64     `json:"files,omitempty"`
 	Size     int64     `json:"size,omitempty"`
 	Archive  bool      `json:"archive"` // it is there; it was not read
 }
@@ -95,7 +102,11 @@ func listedOf(l *inspect.List) listedStream {
 		if b.Err != nil {
 			x.Error = b.Err.Error()
 		} else {
-			x = listedBatch{b.Sequence, "", b.Epoch, string(b.Kind), b.Created, b.Signer, b.Key, b.Trusted, b.Tables, b.Rows, b.Size, b.Archive}
+			x = listedBatch{Sequence: b.Sequence, Epoch: b.Epoch, Kind: string(b.Kind), Created: b.Created, Signer: b.Signer, Key: b.Key, Trusted: b.Trusted,
+				Tables: b.Tables, Rows: b.Rows, Size: b.Size, Archive: b.Archive}
+			if p := b.Package; p != nil {
+				x.Product, x.Version, x.Release, x.OS, x.Arch, x.Files = p.Product, p.Version, p.Release, p.OS, p.Arch, b.Files
+			}
 		}
 		s.Batches = append(s.Batches, x)
 	}
@@ -123,7 +134,11 @@ func (a *app) printList(l *inspect.List) error {
 	if len(l.Batches) == 0 {
 		return nil
 	}
-	t := term.NewTable("batch", "kind", "sealed", "rows", "archive", "signer", "tables")
+	head := []string{"batch", "kind", "sealed", "rows", "archive", "signer", "tables"}
+	if slices.ContainsFunc(l.Batches, func(b inspect.Entry) bool { return b.Package != nil }) {
+		head[3], head[6] = "files", "package"
+	}
+	t := term.NewTable(head...)
 	var bad []inspect.Entry
 	for _, b := range l.Batches {
 		if b.Err != nil {
@@ -135,7 +150,14 @@ func (a *app) printList(l *inspect.List) error {
 		if !b.Archive {
 			size = "not there"
 		}
-		t.Row(b.Sequence, b.Kind, day(b.Created), term.Count(b.Rows), size, b.Signer, dash(shorten(strings.Join(b.Tables, ", "))))
+		count, what := b.Rows, dash(shorten(strings.Join(b.Tables, ", ")))
+		if p := b.Package; p != nil {
+			count, what = b.Files, fmt.Sprintf("%s for %s/%s", p.Installed, p.OS, p.Arch)
+			if p.From > 0 {
+				what += fmt.Sprintf(", the way back from release %d", p.From)
+			}
+		}
+		t.Row(b.Sequence, b.Kind, day(b.Created), term.Count(count), size, b.Signer, what)
 	}
 	if err := t.Print(a.stdout); err != nil {
 		return err

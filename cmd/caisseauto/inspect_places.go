@@ -214,7 +214,7 @@ func (l *looking) far(ctx context.Context, address string, f placeFlags) error {
 		return err
 	}
 	for _, code := range codes {
-		if code == "down" || code == "up" { // the address is a dossier's
+		if code == "down" || code == "up" || code == "packages" { // the address is a dossier's
 			codes = []string{path.Base(root)}
 			c.Drop.Path = path.Dir(root)
 			if conn, err = l.dial(ctx, c); err != nil {
@@ -241,6 +241,11 @@ func (l *looking) far(ctx context.Context, address string, f placeFlags) error {
 func (l *looking) farDossier(ctx context.Context, conn *connection, code string) error {
 	l.followFar(ctx, conn, code)
 	l.add(conn.place(importer.Stream(code), 0))
+	// As on this machine, a folder for packages that has none is no stream.
+	packages := conn.place(importer.StreamPackages(code), 0)
+	if listing, err := packages.Files.List(ctx); err != nil || len(listing.Batches) > 0 || listing.Head {
+		l.add(packages)
+	}
 	tills, err := conn.tills(ctx, code)
 	for _, till := range tills {
 		l.add(conn.place(importer.StreamUp(code, till), 0))

@@ -9,11 +9,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"caisseauto/keys"
 )
 
 // TestInspectFar looks at a drop behind a real sshd.
 func TestInspectFar(t *testing.T) {
 	w := newWorld(t)
+	w.mkdir("drop/ACME/packages")
+	for _, base := range []string{"0000000002.manifest.json", "0000000002.manifest.json.sig", "0000000002.tar.zst"} {
+		w.write(w.path("drop/ACME/packages/"+base), w.read("../../testdata/vectors/good/ACME/packages/"+base))
+	}
+	list := append(w.read(w.path("till/allowed_signers")), keys.AllowedLine([]string{"release@acme"}, nil, w.vectorKey("release").Public(), "")+"\n"...)
+	w.write(w.path("till/allowed_signers"), list)
 	login := makeKey(t, w.path("login"))
 	w.write(w.path("authorized_keys"), []byte(login+"\n"))
 	s := startStock(t, "StrictModes no\nAuthorizedKeysFile "+w.path("authorized_keys")+"\n")
@@ -41,6 +49,9 @@ func TestInspectFar(t *testing.T) {
 		{append([]string{"inspect", url + "/ACME/down"}, good...), 0, "4 batches"},
 		{append([]string{"inspect", url + "/ACME"}, good...), 0, "4 batches"},
 		{append([]string{"inspect", url}, good...), 0, "4 batches"},
+		{append([]string{"inspect", url}, good...), 0, "ACME/packages: 1 batches"},
+		{append([]string{"inspect", url + "/ACME/packages/0000000002"}, good...), 0, "hello 1.1, release 2, for linux/any"},
+		{append([]string{"inspect", url + "/ACME/packages/0000000002", "--file", "bin/hello"}, good...), 0, "#!/bin/sh\necho two\n"},
 		{append([]string{"find", "article", "A1", url}, good...), exitRefused, "NOT SEARCHED ACME/down 3: archive refused"},
 		{append([]string{"find", "article", "A1", url}, good...), exitRefused, `patch   code="A1" price=2`},
 		{append([]string{"inspect", url + "/ACME/down"}, append(good[:4:4], "--host-key", w.path("other.pub"))...), exitDenied, "host key"},

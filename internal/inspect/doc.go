@@ -15,6 +15,9 @@
 //		return nil
 //	})
 //
+// The batches of the stream of packages have files in place of tables and rows:
+// [Inspector.File] prints one.
+//
 // [Inspector.Find] looks through all batches of many streams: the history of
 // one article, or of one ticket.
 //

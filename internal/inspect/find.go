@@ -62,7 +62,8 @@ type candidate struct {
 // order of its numbers. An error of hit ends the search.
 //
 // All manifests are verified first: they say which batches hold rows of the
-// table. Only those archives are read, several at a time.
+// table. Only those archives are read, several at a time. Streams of packages,
+// which have no rows, are passed over.
 func (i *Inspector) Find(ctx context.Context, places []Place, table string, key Key, hit func(Hit) error) (*Found, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -27,6 +27,8 @@ type Entry struct {
 	Trusted  bool
 	Tables   []string // those with rows
 	Rows     int64
+	Package  *manifest.Latest // of the stream of packages, in place of tables and rows
+	Files    int64
 	Size     int64 // of the archive
 	Archive  bool  // it is there; it was not read
 }
@@ -69,6 +71,10 @@ func (i *Inspector) entry(ctx context.Context, p Place, l Listed) (Entry, error)
 	m := b.Manifest
 	e.Epoch, e.Kind, e.Created, e.Signer, e.Key, e.Trusted, e.Size = m.Epoch, m.Kind, m.Created, m.Signer, b.Key, b.Trusted, m.Archive.Size
 	e.Rows = rowsOf(m)
+	if m.Package != nil {
+		p := m.Latest()
+		e.Package, e.Files = &p, int64(len(m.Files))
+	}
 	for _, t := range b.Tables() {
 		if t.Rows > 0 {
 			e.Tables = append(e.Tables, t.Name)

@@ -22,9 +22,12 @@ type planned struct {
 	doc, sig []byte // nil: too many are kept already
 }
 
-// plan opens the manifests of all places and finds the candidates.
+// plan opens the manifests of all places but packages and finds the candidates.
 func (s *search) plan(ctx context.Context) error {
 	for n, p := range s.places {
+		if manifest.IsPackages(p.Stream) {
+			continue
+		}
 		if err := s.planPlace(ctx, n, p); err != nil {
 			return err
 		}

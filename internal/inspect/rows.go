@@ -49,7 +49,8 @@ func (b *Batch) Tables() []Table {
 }
 
 // Summarize returns what is in the batch, with the operations, for which the
-// archive is verified and decompressed; its rows are not looked at. When the
+// archive is verified and decompressed; its rows are not looked at, the files of
+// a package are read. When the
 // archive is not there, or is not what was signed, the summary says so and
 // holds what the manifest says; the error tells of an archive that should be
 // there, and is not good.
@@ -118,16 +119,25 @@ func (i *Inspector) Rows(ctx context.Context, b *Batch, table string, key Key, v
 // ErrTable: the batch has no such table.
 var ErrTable = errors.New("no such table")
 
-// contents opens the archive, verifies it, and reads what is wanted.
-func (i *Inspector) contents(ctx context.Context, b *Batch, want func(int, *change.Header) bool, visit func(*change.Block) error) error {
+// checked opens the archive and verifies its size and digest.
+func (i *Inspector) checked(ctx context.Context, b *Batch) (*os.File, error) {
 	p := i.progress("checking "+b.Manifest.Archive.Name, b.Manifest.Archive.Size, true)
-	f, err := i.archive(ctx, b, p)
-	p.Done()
+	defer p.Done()
+	return i.archive(ctx, b, p)
+}
+
+// contents opens the archive, verifies it, and reads what is wanted. Of a package
+// all files are read, and nothing is handed out.
+func (i *Inspector) contents(ctx context.Context, b *Batch, want func(int, *change.Header) bool, visit func(*change.Block) error) error {
+	f, err := i.checked(ctx, b)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p = i.progress("reading "+b.Manifest.Archive.Name, b.Manifest.Archive.TarSize, true)
+	if b.Manifest.Package != nil {
+		return i.files(ctx, b, f, nil)
+	}
+	p := i.progress("reading "+b.Manifest.Archive.Name, b.Manifest.Archive.TarSize, true)
 	defer p.Done()
 	return i.read(ctx, b, f, func(member int, h *change.Header) bool {
 		p.Add(b.Manifest.Members[member].Size)

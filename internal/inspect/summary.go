@@ -6,7 +6,8 @@ import (
 	"caisseauto/manifest"
 )
 
-// A Summary is all that is told of one batch but its rows, for machines.
+// A Summary is all that is told of one batch but its rows and files, for
+// machines.
 type Summary struct {
 	Stream      string                   `json:"stream"`
 	Epoch       int64                    `json:"epoch"`
@@ -22,6 +23,7 @@ type Summary struct {
 	Contents    Contents                 `json:"contents"`
 	Reason      string                   `json:"reason,omitempty"` // why they were not read
 	Tables      []Table                  `json:"tables"`
+	Package     *manifest.Package        `json:"package,omitempty"` // nil: it has rows
 	Unchanged   bool                     `json:"unchanged,omitempty"`
 	Integrated  int64                    `json:"integrated,omitempty"`
 	Uploads     []string                 `json:"uploads,omitempty"` // tables that tills are told to send
@@ -46,7 +48,7 @@ func (b *Batch) summary() *Summary {
 	m := b.Manifest
 	s := &Summary{
 		Stream: m.Stream, Epoch: m.Epoch, Sequence: m.Sequence, Kind: m.Kind, Created: m.Created, Signer: m.Signer,
-		Key: b.Key, Trusted: b.Trusted, Digest: b.Digest, Previous: m.Previous, Archive: m.Archive, Tables: b.Tables(),
+		Key: b.Key, Trusted: b.Trusted, Digest: b.Digest, Previous: m.Previous, Archive: m.Archive, Tables: b.Tables(), Package: m.Package,
 		Unchanged: m.Unchanged, Integrated: m.Integrated, Totals: m.Totals, Applied: m.Applied, Incarnation: m.Incarnation,
 	}
 	for _, u := range m.Uploads {
