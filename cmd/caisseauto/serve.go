@@ -20,8 +20,9 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Serve the drop over SFTP, one jail per till (small sites, tests)",
 		Long: `Serves the local drop of the configuration over SFTP until it is stopped. Each
 [[serve.user]] logs in with its public key and sees its dossier's folder and
-nothing else; a till writes only its own up/NUMBER, and what is published
-cannot be overwritten. For larger sites OpenSSH does the same job.`,
+nothing else; a till writes only its own up/NUMBER, a release manager (release =
+true) only packages, and what is published cannot be overwritten. For larger
+sites OpenSSH does the same job.`,
 		Example: "  caisseauto serve --config server.toml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.loadServer()
@@ -64,8 +65,8 @@ func (a *app) sftpServer(cfg *config.Server) (*sftpd.Server, error) {
 	return sftpd.New(sftpd.Config{Root: cfg.Serve.Root, HostKey: host, Users: sftpd.StaticUsers(users...), Log: a.log()})
 }
 
-// serveUsers spreads the configuration's users over their keys, and a writer
-// of every dossier over the dossiers.
+// serveUsers spreads the configuration's users over their keys. One that names
+// no dossier is of the only one.
 func serveUsers(cfg *config.Server) ([]sftpd.User, error) {
 	var out []sftpd.User
 	for _, u := range cfg.Serve.Users {
@@ -75,7 +76,7 @@ func serveUsers(cfg *config.Server) ([]sftpd.User, error) {
 		}
 		if u.Dossier == "" && len(cfg.Dossiers) > 1 {
 			return nil, &config.Error{File: cfg.File, Key: "serve.user.dossier", Problem: fmt.Sprintf("user %s names no dossier, and there are several", u.Name),
-				Hint: "write dossier = \"CODE\"; one writer for each dossier"}
+				Hint: "write dossier = \"CODE\"; one user with a key of its own for each dossier"}
 		}
 		for _, pub := range pubs {
 			out = append(out, sftpUser(u, pub, cfg))
@@ -89,5 +90,5 @@ func sftpUser(u config.ServeUser, pub ssh.PublicKey, cfg *config.Server) sftpd.U
 	if d == "" {
 		d = cfg.Dossiers[0].Code
 	}
-	return sftpd.User{Name: u.Name, Key: pub, Dossier: d, Till: u.Till, Writer: u.Writer}
+	return sftpd.User{Name: u.Name, Key: pub, Dossier: d, Till: u.Till, Writer: u.Writer, Release: u.Release}
 }

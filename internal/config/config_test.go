@@ -16,6 +16,7 @@ import (
 const (
 	keyA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA3/EuUkzvGyVbIHhL6NFhFA4d0ooURFXwXQACsoiwas a@example"
 	keyB = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOLmQfcUFsFo0eY+h2oYOLlQQrcuvDGDNjmhJTJYCQ5o b@example"
+	keyC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIMIUWQlzEBrRA4mZQOxt9pLC1x4zm+gWVsrev2b00Td c@example"
 )
 
 // serverDoc is the example of the manual, with a bit of everything else.

@@ -189,10 +189,12 @@ func (c *checker) serveUser(s *Server, u *ServeUser, at string) {
 	switch {
 	case u.Writer && u.Till != "":
 		c.fail(at+".writer", "take one of the two out", "a user is a till or the writer, not both")
-	case !u.Writer:
+	case u.Release && (u.Writer || u.Till != ""):
+		c.fail(at+".release", "take it out, and give the release manager a user and a key of his own", "a release manager's login is neither a till's nor the writer's")
+	case !u.Writer && !u.Release:
 		c.code(at+".till", u.Till)
 	}
-	if u.Dossier != "" || c.given(at+".dossier") || !u.Writer {
+	if u.Dossier != "" || c.given(at+".dossier") || !u.Writer && !u.Release {
 		if c.code(at+".dossier", u.Dossier); u.Dossier != "" {
 			c.hasDossier(s, at+".dossier", u.Dossier)
 		}

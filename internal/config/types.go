@@ -143,12 +143,14 @@ type Serve struct {
 }
 
 // A ServeUser is one login: a till that sees its dossier's folder and writes
-// its own, or the server's own exporter (Writer).
+// its own, the server's own exporter (Writer), or a release manager, who writes
+// the packages (Release).
 type ServeUser struct {
 	Name    string     `toml:"name"`
-	Dossier string     `toml:"dossier"` // may be empty for a writer: every dossier
+	Dossier string     `toml:"dossier"` // may be empty but for a till, where there is one dossier only
 	Till    string     `toml:"till"`
 	Writer  bool       `toml:"writer"`
+	Release bool       `toml:"release"`
 	Keys    PublicKeys `toml:"key"`
 }
 

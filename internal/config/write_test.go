@@ -27,6 +27,7 @@ func TestWriteServer(t *testing.T) {
 			Totals: []string{"ttc", `a\b`}},
 		Table{Name: "ligne", Direction: "up", Append: true, Capture: "key", Parent: `l"été \ 'noël'`, ParentColumns: []string{"caisse", "n°"}},
 		Table{Name: "carte", Direction: "both", Capture: "key", Conflict: "newest", VersionColumn: "modifié_le"})
+	first.Serve.Users = append(first.Serve.Users, ServeUser{Name: "release", Release: true, Keys: PublicKeys{keyC}})
 	path := filepath.Join(t.TempDir(), "server.toml")
 	if err := WriteServer(path, first); err != nil {
 		t.Fatal(err)

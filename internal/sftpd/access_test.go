@@ -15,7 +15,7 @@ import (
 func furnish(t *testing.T, s *site) {
 	for _, name := range []string{
 		"ACME/down/0000000001.tar.zst", "ACME/down/HEAD.json", "ACME/down/0000000003.tar.zst.part", "ACME/down/notes.txt",
-		"ACME/packages/0000000001.tar.zst", "ACME/trust/0000000001.json",
+		"ACME/packages/0000000001.tar.zst", "ACME/packages/0000000002.tar.zst.part", "ACME/trust/0000000001.json",
 		"ACME/receipts/017.json", "ACME/receipts/017.json.sig", "ACME/receipts/018.json",
 		"ACME/up/017/0000000001.tar.zst", "ACME/up/017/HEAD.json", "ACME/up/017/0000000005.tar.zst.part",
 		"ACME/up/018/0000000001.tar.zst", "ACME/secret/x", "ACME/readme",
@@ -88,15 +88,21 @@ func TestAccess(t *testing.T) {
 			"/ACME/down/../../OTHER/down/0000000001.tar.zst", "../OTHER/down", "/acme/down", "/ACME/up/017x", "/ACME/up/017/x/0000000001.tar.zst",
 			"/ACME/down/0000000002.tar.zst", "/ACME/receipts/019.json", "/ACME/trust/0000000002.json")
 	}
-	add("server", folder, "/", "/ACME", "/ACME/down", "/ACME/up", "/ACME/up/017", "/ACME/up/018")
-	add("server", file, "/ACME/up/017/0000000001.tar.zst", "/ACME/up/017/HEAD.json", "/ACME/up/018/0000000001.tar.zst")
+	add("server", folder, "/", "/ACME", "/ACME/down", "/ACME/packages", "/ACME/up", "/ACME/up/017", "/ACME/up/018")
+	add("server", file, "/ACME/up/017/0000000001.tar.zst", "/ACME/up/017/HEAD.json", "/ACME/up/018/0000000001.tar.zst", "/ACME/packages/0000000001.tar.zst")
 	add("server", nil, "/OTHER", "/OTHER/down/0000000001.tar.zst", "/ACME/up/017/0000000005.tar.zst.part", "/ACME/secret/x", "/ACME/down/x/y",
-		"/ACME/up/017/0000000002.tar.zst", "/ACME/up/019/0000000001.tar.zst")
+		"/ACME/up/017/0000000002.tar.zst", "/ACME/up/019/0000000001.tar.zst", "/ACME/packages/0000000002.tar.zst.part", "/ACME/packages/0000000003.tar.zst", "/ACME/packages/HEAD.json")
+	add("release", folder, "/", "/ACME", "/ACME/packages", "/ACME/trust")
+	add("release", file, "/ACME/trust/0000000001.json")
+	add("release", own, "/ACME/packages/0000000001.tar.zst")
+	add("release", nil, "/ACME/down", "/ACME/down/0000000001.tar.zst", "/ACME/down/HEAD.json", "/ACME/down/0000000009.tar.zst", "/ACME/receipts", "/ACME/receipts/017.json",
+		"/ACME/receipts/019.json", "/ACME/up", "/ACME/up/017", "/ACME/up/017/0000000001.tar.zst", "/ACME/up/017/0000000002.tar.zst", "/ACME/trust/0000000002.json", "/ACME/trust/allowed_signers",
+		"/OTHER", "/OTHER/packages", "/OTHER/packages/0000000001.tar.zst", "/ACME/secret/x", "/top.txt", "/ACME/packages/../down/HEAD.json")
 	add("other", folder, "/OTHER", "/OTHER/down")
 	add("other", nil, "/ACME", "/ACME/down/0000000001.tar.zst", "/ACME/up/017/0000000001.tar.zst")
 
 	clients := map[string]*sftp.Client{}
-	for _, user := range []string{"till017", "server", "other"} {
+	for _, user := range []string{"till017", "server", "release", "other"} {
 		clients[user] = s.login(t, user)
 	}
 	for _, r := range rows {
@@ -145,6 +151,10 @@ func TestListsOnlyWhatIsTheirs(t *testing.T) {
 		{"till017", "/ACME/up", "017"},
 		{"till017", "/ACME/up/017", "0000000001.tar.zst 0000000005.tar.zst.part HEAD.json"},
 		{"server", "/ACME/down", "0000000001.tar.zst 0000000003.tar.zst.part HEAD.json notes.txt"}, // its own to tidy
+		{"server", "/ACME/packages", "0000000001.tar.zst"},
+		{"release", "/", "ACME"},
+		{"release", "/ACME", "packages trust"},
+		{"release", "/ACME/packages", "0000000001.tar.zst 0000000002.tar.zst.part"},
 		{"server", "/ACME/up", "017 018"},
 		{"server", "/ACME/up/017", "0000000001.tar.zst HEAD.json"},
 		{"other", "/", "OTHER"},

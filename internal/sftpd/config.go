@@ -30,15 +30,20 @@ type Config struct {
 	Log    *slog.Logger // nil: no log
 }
 
-// A User is one login with one key. It is either a till or a writer.
+// A User is one login with one key. It is either a till, a writer or a release
+// manager.
 type User struct {
 	Name    string
 	Key     ssh.PublicKey
 	Dossier string // the one folder it sees
-	Till    string // number of the till; empty for a writer
+	Till    string // number of the till; empty for the others
 	// Writer is the server side's own exporter when it runs elsewhere: it
-	// reads its dossier and writes down/, packages/, trust/ and receipts/.
+	// reads its dossier and writes down/, trust/ and receipts/. Packages it
+	// only reads: a stolen login of the server must not be able to touch code.
 	Writer bool
+	// Release is a release manager: he reads trust/ and packages/ and writes
+	// packages/. Data he does not even see.
+	Release bool
 }
 
 // StaticUsers serves a fixed list as Config.Users.
@@ -153,8 +158,14 @@ func (u User) Check() error {
 	if u.Till != "" && !codePattern.MatchString(u.Till) {
 		wrong = append(wrong, fmt.Sprintf("till %q", u.Till))
 	}
-	if u.Writer == (u.Till != "") {
-		wrong = append(wrong, "must be either a till or a writer")
+	roles := 0
+	for _, has := range []bool{u.Till != "", u.Writer, u.Release} {
+		if has {
+			roles++
+		}
+	}
+	if roles != 1 {
+		wrong = append(wrong, "must be either a till, a writer or a release manager")
 	}
 	if wrong != nil {
 		return fmt.Errorf("sftpd: user %q: %s", u.Name, strings.Join(wrong, ", "))

@@ -1,15 +1,20 @@
 // Package sftpd is the embedded SFTP server: for small sites, tests and the
 // demo. It serves one drop, with a jail for every login.
 //
-//	ACME/down/  ACME/packages/  ACME/trust/    a till reads, the writer writes
-//	ACME/receipts/017.json(.sig)               till 017 reads, the writer writes
-//	ACME/up/017/                               till 017 writes, the writer reads
+//	ACME/down/                    a till reads, the writer writes
+//	ACME/receipts/017.json(.sig)  till 017 reads, the writer writes
+//	ACME/up/017/                  till 017 writes, the writer reads
+//	ACME/packages/                a till and the writer read, the release manager writes
+//	ACME/trust/                   a till and the release manager read, the writer writes
 //
-// A login sees its own dossier, and a till of that only the lines above with
-// its own number. Everything else is not there: it is not listed, and asking
-// for it gets the same answer as asking for nothing. In the one folder that a
-// login writes to it also sees strangers by name, so that they can be
-// reported.
+// So a stolen login of the server cannot touch software, nor a release
+// manager's data.
+//
+// A login sees its own dossier, and of that only the lines above that name it,
+// a till those with its own number. Everything else is not there: it is not
+// listed, and asking for it gets the same answer as asking for nothing. In the
+// folders that a login writes to it also sees strangers by name, so that they
+// can be reported.
 //
 // # Writing
 //

@@ -10,7 +10,7 @@ import (
 
 func TestLoginRefused(t *testing.T) {
 	s := startSite(t, Limits{})
-	for _, user := range []string{"broken", "both"} {
+	for _, user := range []string{"broken", "both", "shipper", "seller", "nobody"} {
 		if _, err := s.ssh(user); err == nil {
 			t.Errorf("%s got in", user)
 		}

@@ -98,6 +98,9 @@ func (u User) visible(p place) bool {
 	if u.Writer || p.area == "" {
 		return true
 	}
+	if u.Release {
+		return p.area == "packages" || p.area == "trust"
+	}
 	switch p.area {
 	case "up":
 		return p.number == "" || p.number == u.Till
@@ -117,8 +120,11 @@ func (u User) writes(p place) bool {
 	if p.dossier != u.Dossier {
 		return false
 	}
-	if u.Writer {
-		return p.area != "up" && p.area != ""
+	switch {
+	case u.Writer:
+		return p.area == "down" || p.area == "trust" || p.area == "receipts"
+	case u.Release:
+		return p.area == "packages"
 	}
 	return p.area == "up" && p.number == u.Till
 }

@@ -48,8 +48,12 @@ func startSite(t testing.TB, limits Limits) *site {
 		"till018": {Dossier: "ACME", Till: "018"},
 		"other":   {Dossier: "OTHER", Till: "017"},
 		"server":  {Dossier: "ACME", Writer: true},
+		"release": {Dossier: "ACME", Release: true},
 		"broken":  {Dossier: "../x", Till: "017"},
 		"both":    {Dossier: "ACME", Till: "017", Writer: true},
+		"shipper": {Dossier: "ACME", Release: true, Writer: true},
+		"seller":  {Dossier: "ACME", Till: "017", Release: true},
+		"nobody":  {Dossier: "ACME"},
 	} {
 		s.keys[name] = newKey(t)
 		u.Name, u.Key = name, s.keys[name].PublicKey()

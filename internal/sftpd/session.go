@@ -36,8 +36,11 @@ type session struct {
 // opens the dossier's folder.
 func (s *Server) newSession(c *conn, u User, log *slog.Logger) (*session, error) {
 	own := []string{"up/" + u.Till}
-	if u.Writer {
-		own = []string{"down", "packages", "trust", "receipts"}
+	switch {
+	case u.Writer:
+		own = []string{"down", "trust", "receipts"}
+	case u.Release:
+		own = []string{"packages"}
 	}
 	for _, dir := range own {
 		if err := durable.In(s.root).MkdirAll(u.Dossier+"/"+dir, dirPerm); err != nil {

@@ -154,7 +154,7 @@ func TestWriter(t *testing.T) {
 	s := startSite(t, Limits{})
 	c := s.login(t, "server")
 	for name, ok := range map[string]bool{
-		"/ACME/down/0000000001.tar.zst": true, "/ACME/down/HEAD.json": true, "/ACME/packages/0000000001.manifest.json": true,
+		"/ACME/down/0000000001.tar.zst": true, "/ACME/down/HEAD.json": true, "/ACME/packages/0000000001.manifest.json": false, "/ACME/packages/HEAD.json": false,
 		"/ACME/trust/0000000001.json": true, "/ACME/trust/tills-0000000001.json": true, "/ACME/trust/allowed_signers": true, "/ACME/receipts/017.json": true, "/ACME/receipts/017.json.sig": true,
 		"/ACME/up/017/0000000001.tar.zst": false, "/ACME/down/x": false, "/ACME/x": false, "/ACME/down/017.json": false, "/OTHER/down/HEAD.json": false,
 	} {
@@ -172,5 +172,44 @@ func TestWriter(t *testing.T) {
 		if err := c.Remove(name); (err == nil) != ok {
 			t.Errorf("remove %s: %v, want success: %v", name, err, ok)
 		}
+	}
+}
+
+// A release manager writes packages as a till writes its tickets, and nothing
+// else.
+func TestRelease(t *testing.T) {
+	s := startSite(t, Limits{})
+	c := s.login(t, "release")
+	const dir = "/ACME/packages/"
+	steps := []struct {
+		what string
+		do   func() error
+		ok   bool
+	}{
+		{"new part", func() error { return write(c, dir+"0000000001.tar.zst.part", "abc", fresh) }, true},
+		{"commit", func() error { return c.Rename(dir+"0000000001.tar.zst.part", dir+"0000000001.tar.zst") }, true},
+		{"again", func() error { return write(c, dir+"0000000001.tar.zst", "evil", trunc) }, false},
+		{"a part to replace it", func() error { return write(c, dir+"0000000001.tar.zst.part", "evil", trunc) }, false},
+		{"head", func() error { return write(c, dir+"HEAD.json.part", "1", trunc) }, true},
+		{"its name", func() error { return c.PosixRename(dir+"HEAD.json.part", dir+"HEAD.json") }, true},
+		{"head again", func() error { return write(c, dir+"HEAD.json.part", "2", trunc) }, true},
+		{"its name again", func() error { return c.PosixRename(dir+"HEAD.json.part", dir+"HEAD.json") }, true},
+		{"remove head", func() error { return c.Remove(dir + "HEAD.json") }, false},
+		{"a stranger's name", func() error { return write(c, dir+"setup.exe", "x", trunc) }, false},
+		{"data", func() error { return write(c, "/ACME/down/0000000001.tar.zst", "x", trunc) }, false},
+		{"trust", func() error { return write(c, "/ACME/trust/0000000001.json", "x", trunc) }, false},
+		{"receipt", func() error { return write(c, "/ACME/receipts/017.json", "x", trunc) }, false},
+		{"tickets", func() error { return write(c, "/ACME/up/017/0000000001.tar.zst", "x", trunc) }, false},
+		{"another dossier's", func() error { return write(c, "/OTHER/packages/0000000001.tar.zst", "x", trunc) }, false},
+	}
+	for _, step := range steps {
+		if err := step.do(); (err == nil) != step.ok {
+			t.Errorf("%s: %v, want success: %v", step.what, err, step.ok)
+		}
+	}
+	s.holds(t, "ACME/packages/0000000001.tar.zst", "abc")
+	s.holds(t, "ACME/packages/HEAD.json", "2")
+	if got, err := read(s.login(t, "till017"), dir+"0000000001.tar.zst"); got != "abc" || err != nil {
+		t.Errorf("a till reads %q, %v", got, err)
 	}
 }

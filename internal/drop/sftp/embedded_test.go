@@ -36,23 +36,25 @@ func testLog(t testing.TB) *slog.Logger {
 }
 
 // An embedded is the program's own server over a fresh folder, with one
-// writer and one till of dossier ACME.
+// writer, one till and one release manager of dossier ACME.
 type embedded struct {
 	root   string
 	addr   string
 	host   ssh.Signer
 	writer ssh.Signer
 	till   ssh.Signer
+	seals  ssh.Signer // the release manager's
 }
 
 func startEmbedded(t testing.TB, limits sftpd.Limits) embedded {
 	t.Helper()
-	e := embedded{root: t.TempDir(), host: newKey(t), writer: newKey(t), till: newKey(t)}
+	e := embedded{root: t.TempDir(), host: newKey(t), writer: newKey(t), till: newKey(t), seals: newKey(t)}
 	server, err := sftpd.New(sftpd.Config{
 		Root: e.root, HostKey: e.host, Limits: limits, Log: testLog(t),
 		Users: sftpd.StaticUsers(
 			sftpd.User{Name: "server", Key: e.writer.PublicKey(), Dossier: "ACME", Writer: true},
 			sftpd.User{Name: "till017", Key: e.till.PublicKey(), Dossier: "ACME", Till: "017"},
+			sftpd.User{Name: "release", Key: e.seals.PublicKey(), Dossier: "ACME", Release: true},
 		),
 	})
 	if err != nil {
@@ -80,8 +82,11 @@ func startEmbedded(t testing.TB, limits sftpd.Limits) embedded {
 
 func (e embedded) config(user string) sftp.Config {
 	signer := e.writer
-	if user == "till017" {
+	switch user {
+	case "till017":
 		signer = e.till
+	case "release":
+		signer = e.seals
 	}
 	return sftp.Config{Addr: e.addr, User: user, HostKeys: []ssh.PublicKey{e.host.PublicKey()}, Signers: []ssh.Signer{signer}}
 }
