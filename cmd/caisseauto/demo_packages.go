@@ -12,6 +12,7 @@ import (
 
 	"caisseauto/internal/config"
 	"caisseauto/internal/term"
+	"caisseauto/keys"
 )
 
 // demoProduct is the software that the demo's tills run.
@@ -23,14 +24,30 @@ func (d *demo) release(name string) string { return filepath.Join(d.dir, "releas
 // life: his key signs software, and the server's does not.
 func (d *demo) makeRelease(ctx context.Context) error {
 	r := &config.Release{Dossiers: []config.ReleaseDossier{{Code: demoDossier}}}
-	r.Drop.URL, r.Signing.Principal = "file:../drop", "release@demo"
-	if err := os.MkdirAll(d.release("keys"), 0o755); err != nil {
+	host, err := keys.LoadSSH(d.server("keys/ssh_host"), nil)
+	if err != nil {
 		return err
 	}
+	r.Drop.URL, r.Drop.Key = fmt.Sprintf("sftp://release@127.0.0.1:%d/", d.port), "keys/sftp"
+	r.Drop.HostKey = config.PublicKeys{keys.AuthorizedLine(host.PublicKey(), "")}
+	r.Signing.Principal = "release@demo"
 	if err := config.WriteRelease(d.release("release.toml"), r); err != nil {
 		return err
 	}
 	return d.quiet(ctx, "init", "release", "--config", d.release("release.toml"))
+}
+
+// releaseLogin makes the key by which the release manager logs in to the drop,
+// where he writes packages and nothing else.
+func (d *demo) releaseLogin() (u config.ServeUser, err error) {
+	if err := os.MkdirAll(d.release("keys"), 0o755); err != nil {
+		return u, err
+	}
+	login, err := keys.Generate(d.release("keys/sftp"), "release")
+	if err != nil {
+		return u, err
+	}
+	return config.ServeUser{Name: "release", Dossier: demoDossier, Release: true, Keys: config.PublicKeys{keys.AuthorizedLine(login, "")}}, nil
 }
 
 // packages is how software comes to the tills: one release that works, and one

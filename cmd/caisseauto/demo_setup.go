@@ -37,7 +37,11 @@ func (d *demo) setUp(ctx context.Context) error {
 		users = append(users, config.ServeUser{Name: "till-" + number, Dossier: demoDossier, Till: number,
 			Keys: config.PublicKeys{keys.AuthorizedLine(login, "")}})
 	}
-	if err := d.writeServer(users); err != nil {
+	manager, err := d.releaseLogin()
+	if err != nil {
+		return err
+	}
+	if err := d.writeServer(append(users, manager)); err != nil {
 		return err
 	}
 	if err := d.quiet(ctx, "init", "server", "--config", d.server("server.toml")); err != nil {
