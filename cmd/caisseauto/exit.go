@@ -77,7 +77,7 @@ func exitCode(err error) int {
 		return exitUnavailable
 	case errors.Is(err, sqlite.ErrBusy), errors.Is(err, sqlite.ErrMoved), errors.Is(err, errBusy), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
 		return exitBusy
-	case errors.Is(err, sqlite.ErrNoSpace), errors.Is(err, drop.ErrNoSpace), durable.IsNoSpace(err),
+	case errors.Is(err, sqlite.ErrNoSpace), errors.Is(err, drop.ErrNoSpace), errors.Is(err, release.ErrNoRoom), durable.IsNoSpace(err),
 		errors.Is(err, syscall.EROFS), errors.Is(err, sqlite.ErrReadOnly):
 		return exitCannotWrite
 	case errors.Is(err, fs.ErrPermission):

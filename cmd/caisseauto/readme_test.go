@@ -95,6 +95,7 @@ func TestExitCode(t *testing.T) {
 		{release.ErrRequest, exitRefused},
 		{release.ErrIncomplete, exitUnavailable},
 		{errBusy, exitBusy},
+		{release.ErrNoRoom, exitCannotWrite},
 		{&exitError{"import", exitBusy}, exitFailure}, // passed on by exit, see isExit
 		{fs.ErrInvalid, exitFailure},
 	} {

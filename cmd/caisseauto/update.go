@@ -116,7 +116,7 @@ func (t *till) updater(f updateFlags) *updater {
 	u.packages = packagesOf(t.cfg, t.dossier)
 	u.packages.Trust, u.packages.Log = t.trust, t.app.log()
 	u.packages.Progress = u.bar.show
-	u.packages.Busy = u.busy
+	u.packages.Busy, u.packages.Free = u.busy, freeBytes
 	u.packages.Confirm = u.confirm
 	for i := range u.packages.Products {
 		if argv := t.cfg.Update.Products[i].Restart; len(argv) > 0 {

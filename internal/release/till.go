@@ -36,6 +36,10 @@ type Till struct {
 	// Confirm is asked before each package. from is what runs. It returns who
 	// has said so; declined, the run ends there and nothing is remembered.
 	Confirm func(ctx context.Context, b *Batch, from Place) (by string, ok bool, err error)
+	// Free returns the bytes that are free on the disk of a folder, 0 when that
+	// is not known; nil: it never is. A package that would fill the disk, which
+	// the till also writes its sales to, is not begun with.
+	Free func(dir string) int64
 	// OS and Arch are the machine's; empty: those of the program.
 	OS, Arch string
 	// Now is the clock; nil is time.Now.
@@ -105,6 +109,9 @@ func (t *Till) one(ctx context.Context, s *state, b *Batch, from Place, r *Repor
 		return false, nil
 	}
 	p := t.product(b.Product)
+	if err := t.room(p, b); err != nil {
+		return false, err
+	}
 	if err := t.prepare(ctx, p, b); err != nil {
 		return false, t.refused(s, r, err)
 	}

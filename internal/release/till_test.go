@@ -242,3 +242,19 @@ func TestNewEpoch(t *testing.T) {
 		t.Errorf("%q, %v", said, err)
 	}
 }
+
+// TestRoom: a package that would fill the disk is not begun with.
+func TestRoom(t *testing.T) {
+	w := newWorld(t)
+	p := w.publish(w.request("1.0", works))
+	free := int64(64<<20 + 100)
+	w.till.Free = func(string) int64 { return free }
+	if _, err := w.till.Run(t.Context()); !errors.Is(err, release.ErrNoRoom) {
+		t.Errorf("%v", err)
+	}
+	w.runs("caisse", "")
+	free += p.Batch.Package.Size() + p.Batch.Archive.Size
+	if got := outcomes(w.run()); got != "caisse 1.0 installed" {
+		t.Errorf("%s", got)
+	}
+}
