@@ -1,6 +1,6 @@
 # What pull and push share: options, the session, and what a listing holds.
 # Sourced by them; needs sh, sftp (OpenSSH), awk, flock, and nothing of ours.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154
 
 LC_ALL=C # what sftp says is read below
 export LC_ALL
@@ -34,10 +34,10 @@ word() {
 
 # options: reads the options of the command line, and leaves in $shifted how
 # many words they were.
-key='' port='' known='' config='' root='' limit='' all=''
+key='' port='' known='' config='' root='' limit='' all='' packages=''
 options() {
 	OPTIND=1
-	while getopts i:P:k:F:r:l:a option; do
+	while getopts i:P:k:F:r:l:ap option; do
 		case $option in
 		i) key=$(absolute "$OPTARG") ;;
 		P) port=$OPTARG ;;
@@ -46,6 +46,7 @@ options() {
 		r) root=$OPTARG ;;
 		l) limit=$OPTARG ;;
 		a) all=yes ;;
+		p) packages=yes ;;
 		*) usage ;;
 		esac
 	done
@@ -73,7 +74,7 @@ scratch() {
 only() {
 	mkdir -p "$1" || die 73 "$1 cannot be made; nothing was changed"
 	exec 9>>"$1/.carry" || die 73 "$1/.carry cannot be written; nothing was changed"
-	flock -n 9 || die 75 "the files in $1 are being copied by another process; nothing was changed, try again when it has ended"
+	flock -n 9 || die 75 "the files in $1 are being copied by another process; nothing in it was changed, try again when it has ended"
 }
 
 # session FILE: one connection that runs the commands of FILE. What it printed

@@ -55,8 +55,8 @@ func (c *carried) args(side string, more ...string) []string {
 	if c.user != "" { // sshd begins in the home folder, the embedded server in the drop
 		args = append(args, "-r", c.far)
 	}
-	if side == "server" {
-		return append(args, "server", "ACME")
+	if side == "server" || side == "release" {
+		return append(args, side, "ACME")
 	}
 	return append(args, "till", "ACME", side)
 }
@@ -66,15 +66,15 @@ func (c *carried) login(side string) string {
 	switch {
 	case c.user != "":
 		return c.user + "@127.0.0.1"
-	case side == "server":
-		return "server@127.0.0.1"
+	case side == "server" || side == "release":
+		return side + "@127.0.0.1"
 	}
 	return "till-" + side + "@127.0.0.1"
 }
 
 func (c *carried) folder(side, name string) string {
-	if side == "server" {
-		return c.path("server/" + name)
+	if side == "server" || side == "release" {
+		return c.path(side + "/" + name)
 	}
 	return c.path("till-" + side + "/" + name)
 }
@@ -179,10 +179,10 @@ func TestShopScripts(t *testing.T) {
 
 // killedScript starts a script with all its children in a group of its own,
 // waits until the file that is on its way has begun, and kills them all.
-func (c *carried) killedScript(name, side, part string) {
+func (c *carried) killedScript(name, side, part string, more ...string) {
 	c.t.Helper()
 	box := map[string]string{"pull": "inbox", "push": "outbox"}[name]
-	cmd := exec.Command(filepath.Join(scriptsDir(c.t), name), append(c.args(side, "-l", "16000"), c.login(side), c.folder(side, box))...)
+	cmd := exec.Command(filepath.Join(scriptsDir(c.t), name), append(c.args(side, append(more, "-l", "16000")...), c.login(side), c.folder(side, box))...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		c.t.Fatal(err)
@@ -264,7 +264,8 @@ func TestShopScriptsEmbedded(t *testing.T) {
 	c.server.known = s.path("known")
 	s.write(c.server.known, []byte("[127.0.0.1]:"+c.server.port+" "+host+"\n"))
 	config := string(s.read(s.config("server"))) + "[serve]\nlisten = \"" + addr + "\"\nhost_key = \"../host\"\n" +
-		"[[serve.user]]\nname = \"server\"\nwriter = true\nkey = \"" + makeKey(t, c.key+"-server") + "\"\n"
+		"[[serve.user]]\nname = \"server\"\nwriter = true\nkey = \"" + makeKey(t, c.key+"-server") + "\"\n" +
+		"[[serve.user]]\nname = \"release\"\nrelease = true\nkey = \"" + makeKey(t, c.key+"-release") + "\"\n"
 	for _, n := range shopTills {
 		config += "[[serve.user]]\nname = \"till-" + n + "\"\ndossier = \"ACME\"\ntill = \"" + n + "\"\nkey = \"" + makeKey(t, c.key+"-"+n) + "\"\n"
 	}
@@ -284,6 +285,8 @@ func TestShopScriptsEmbedded(t *testing.T) {
 	c.sell("001", 1, 2)
 	c.sql("server/erp.db", "UPDATE client SET nom='Müller' WHERE dossier='ACME' AND code='C1'")
 	c.round()
+	c.sealed(1, 2, 3)
+	c.script(0, "push", "release")
 	c.round()
 	c.complete()
 	if got := c.text("till-002/till.db", "SELECT nom FROM client WHERE code='C1'"); got != "Müller" {
@@ -291,6 +294,13 @@ func TestShopScriptsEmbedded(t *testing.T) {
 	}
 	if d := cmp.Diff(c.files(c.path("server/outbox/ACME/down")), c.files(c.far+"/ACME/down")); d != "" {
 		t.Errorf("down (-outbox +drop):\n%s", d)
+	}
+	if _, err := os.Stat(c.path("till-001/inbox/ACME/packages")); err == nil {
+		t.Error("packages came without being asked for")
+	}
+	c.script(0, "pull", "001", "-p")
+	if d := cmp.Diff(c.files(c.path("release/outbox/ACME/packages")), c.files(c.path("till-001/inbox/ACME/packages"))); d != "" {
+		t.Errorf("packages (-outbox +inbox):\n%s", d)
 	}
 }
 
