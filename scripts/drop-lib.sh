@@ -1,5 +1,5 @@
-# Functions of setup-drop and add-till. Sourced, not run.
-# shellcheck shell=sh
+# Functions of setup-drop, add-till, add-release and their ways back. Sourced, not run.
+# shellcheck shell=sh disable=SC2034
 : "${ROOT:=/srv/drop}" "${PREFIX:=caisse}" "${SSHD_D:=/etc/ssh/sshd_config.d}"
 keys=/etc/ssh/$PREFIX
 
@@ -80,6 +80,11 @@ authorize() {
 
 lower() { printf '%s' "$1" | tr '[:upper:]' '[:lower:]'; }
 
+# short NAME: Linux takes it for an account.
+short() {
+	[ ${#1} -le 32 ] || die 2 "the account's name $1 is longer than the 32 characters that Linux allows; set a shorter PREFIX"
+}
+
 # till DOSSIER NUMBER: the names that belong to it.
 till() {
 	word "$1" dossier
@@ -89,13 +94,76 @@ till() {
 	team=$PREFIX-$(lower "$dossier")
 	user=$team-$(lower "$number")
 	comment="caisseauto till $dossier/$number"
-	[ ${#user} -le 32 ] || die 2 "the account's name $user is longer than the 32 characters that Linux allows; set a shorter PREFIX"
-	for name in tills server; do
+	short "$user"
+	distinct
+}
+
+# manager NAME: the names that belong to a release manager.
+manager() {
+	word "$1" name
+	need_root
+	user=$PREFIX-release-$(lower "$1")
+	comment="caisseauto release manager $1"
+	short "$user"
+}
+
+# distinct: the dossier is not mistaken for something else.
+distinct() {
+	for name in tills server release; do
 		[ "$team" != "$PREFIX-$name" ] || die 2 "the dossier $dossier would have the group $team, which has another use; set another PREFIX for the other dossiers' drop"
 	done
 	for other in "$ROOT"/*; do # groups know small letters only
 		other=${other##*/}
 		[ "$other" = "$dossier" ] || [ "$(lower "$other")" != "$(lower "$dossier")" ] ||
 			die 2 "there is a dossier $other, which differs from $dossier in upper and lower case alone; nothing was changed"
+	done
+}
+
+# give FOLDER OWNER GROUP: a stream's folder and the files in it. The first 2 of
+# its mode, setgid: what is made in it belongs to its group, whoever made it.
+give() {
+	folder "$1" "$2" "$3" 2750
+	find "$1" -maxdepth 1 -type f ! -user "$2" -exec chown -h "$2" {} +
+}
+
+# shipper FOLDER: whose the folder of packages is: the release manager's to whom
+# add-release has given it, or nobody's but root's.
+shipper() {
+	is=$(stat -c %U "$1" 2>/dev/null || :)
+	case $is in
+	"$PREFIX-release-"*) echo "$is" ;;
+	*) echo root ;;
+	esac
+}
+
+# folders: the dossier's, where they are missing or somebody else's. Its tills,
+# its release manager and the server pass the outermost; from there on what is
+# data is for tills alone.
+folders() {
+	group "$team"
+	member "$PREFIX-server" "$team"
+	folder "$ROOT/$dossier" root "$team" 0710
+	for name in down receipts; do
+		folder "$ROOT/$dossier/$name" "$PREFIX-server" "$PREFIX-tills" 2750
+	done
+	folder "$ROOT/$dossier/trust" "$PREFIX-server" "$team" 2750
+	folder "$ROOT/$dossier/up" "$PREFIX-server" "$PREFIX-tills" 0710
+	give "$ROOT/$dossier/packages" "$(shipper "$ROOT/$dossier/packages")" "$team"
+}
+
+# drop_table: what the configuration of the account says of this drop.
+drop_table() {
+	host=$(cut -d ' ' -f 1,2 "${HOST_KEY:-/etc/ssh/ssh_host_ed25519_key.pub}" 2>/dev/null || :)
+	cat <<-TEXT
+		[drop]
+		url      = "sftp://$user@${HOST:-$(hostname -f 2>/dev/null || hostname)}/"
+		host_key = "${host:-ssh-ed25519 AAAA…, the line of /etc/ssh/ssh_host_ed25519_key.pub}"
+	TEXT
+}
+
+# end_sessions: what the account has open ends.
+end_sessions() {
+	for process in /proc/[0-9]*; do
+		[ "$(stat -c %U "$process" 2>/dev/null)" != "$user" ] || kill -KILL "${process#/proc/}" 2>/dev/null || :
 	done
 }

@@ -39,7 +39,7 @@ func shellScripts(t *testing.T) (list []string) {
 // program may be run.
 func TestFormShell(t *testing.T) {
 	list := shellScripts(t)
-	for _, name := range []string{"pull", "push", "add-till", "remove-till", "setup-drop", "sftp-lib.sh", "drop-lib.sh", "cron/caisseauto-quiet",
+	for _, name := range []string{"pull", "push", "add-till", "remove-till", "add-release", "remove-release", "setup-drop", "sftp-lib.sh", "drop-lib.sh", "cron/caisseauto-quiet",
 		"export_caisseauto", "import_caisseauto", "synchroniseur", "import_updatecaisse"} {
 		path := filepath.Join(scriptsDir(t), name)
 		if !slices.Contains(list, path) {

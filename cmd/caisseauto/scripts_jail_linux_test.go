@@ -108,6 +108,7 @@ func (j *jail) build() {
 		}
 		j.script(0, "add-till", "BETA", "001", j.path("beta.pub"))
 	}
+	j.addRelease()
 	j.script(0, "setup-drop", j.path("server/login.pub"))
 	snippet := j.path("sshd_config.d/*.conf")
 	// As Debian's own file does: the include first, what holds for all after it.
@@ -198,6 +199,7 @@ func TestShopJail(t *testing.T) {
 	t.Run("may not", j.mayNot)
 	t.Run("no shell", j.noShell)
 	t.Run("by scripts", j.byScripts)
+	t.Run("released", j.released)
 	t.Run("removed", j.removed)
 }
 
@@ -270,16 +272,19 @@ func (j *jail) noShell(t *testing.T) {
 	}
 }
 
+// carry runs push or pull, which must end with an exit code.
+func (j *jail) carry(want int, script, user, key string, args ...string) {
+	j.t.Helper()
+	all := append([]string{"-P", j.server.port, "-k", j.server.known, "-i", j.path(key)}, args...)
+	all = append(all[:len(all)-1], j.prefix+"-"+user+"@127.0.0.1", all[len(all)-1])
+	if code, out := runScript(j.t, filepath.Join(scriptsDir(j.t), script), all...); code != want {
+		j.t.Fatalf("%s as %s: exit code %d, want %d\n%s", script, user, code, want, out)
+	}
+}
+
 // byScripts: pull and push need nothing that the jail does not give.
 func (j *jail) byScripts(t *testing.T) {
-	run := func(want int, script, user, key string, args ...string) {
-		t.Helper()
-		all := append([]string{"-P", j.server.port, "-k", j.server.known, "-i", j.path(key)}, args...)
-		all = append(all[:len(all)-1], j.prefix+"-"+user+"@127.0.0.1", all[len(all)-1])
-		if code, out := runScript(t, filepath.Join(scriptsDir(t), script), all...); code != want {
-			t.Fatalf("%s as %s: exit code %d, want %d\n%s", script, user, code, want, out)
-		}
-	}
+	run := j.carry
 	j.sell("001", 4, 5)
 	j.must("001", "sync", "--no-ship")
 	run(0, "push", "acme-001", "till-001/keys/till", "till", "ACME", "001", j.path("till-001/outbox"))
@@ -359,10 +364,13 @@ func TestShopJailRefuses(t *testing.T) {
 		}
 	}
 	j.script(exitOperator, "remove-till", "A", "1-2")
+	j.script(exitUsage, "remove-release", "../x")
 	for what, d := range map[string]string{"drop": cmp.Diff(before, j.snapshot()), "passwd": cmp.Diff(passwd, j.read("/etc/passwd")),
 		"group": cmp.Diff(group, j.read("/etc/group"))} {
 		if d != "" {
 			t.Errorf("%s was changed (-before +after):\n%s", what, d)
 		}
 	}
+	j.releaseRefused()
+	j.releaseLater()
 }
