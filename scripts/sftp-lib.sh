@@ -92,14 +92,15 @@ session() {
 	) >"$tmp/out" 2>"$tmp/err" </dev/null || code=$?
 	[ -n "${small:-}" ] || return 0
 	case $code in
-	129 | 1[3-9][0-9] | 2[0-4][0-9]) ;;
+	153) ;; # 128 + SIGXFSZ
 	*) ! grep -q 'File too large' "$tmp/err" && return 0 ;;
 	esac
 	die 65 "$host has a listing, a head or a receipt of more than 16 MiB, which nobody accepts; nothing was changed. Look at the drop"
 }
 
 # verdict: the exit code for the last session, in $verdict; 0 when it had no
-# trouble but files that are not there.
+# trouble but files that are not there. 141 is 128 + SIGPIPE: ssh was gone before
+# sftp had said its first word to it.
 verdict() {
 	grep -v -e '^Connected to ' -e ' not found\.*$' -e 'No such file or directory' -e '^Warning: Permanently added' \
 		-e "Couldn't create directory: Failure" -e '^remote mkdir .*: Failure' "$tmp/err" >"$tmp/said" || :
@@ -108,7 +109,7 @@ verdict() {
 		verdict=77
 	elif grep -q -e 'No space left' -e 'File too large' -e 'Read-only file system' -e 'quota exceeded' "$tmp/said"; then
 		verdict=73
-	elif [ "$code" -eq 255 ] || grep -q -e 'Connection ' -e 'Broken pipe' -e 'Timeout' "$tmp/said"; then
+	elif [ "$code" -eq 255 ] || [ "$code" -eq 141 ] || grep -q -e 'Connection ' -e 'Broken pipe' -e 'Timeout' "$tmp/said"; then
 		verdict=69
 	elif [ "$code" -ne 0 ]; then
 		verdict=1

@@ -146,6 +146,14 @@ func TestShopScriptsExitCodes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("ssh is gone before sftp speaks", func(t *testing.T) {
+		mustDir(c.dir, "bin")
+		c.write(c.path("bin/sftp"), []byte("#!/bin/sh\nkill -s PIPE $$\n"))
+		check(c.shop, os.Chmod(c.path("bin/sftp"), 0o755))
+		t.Setenv("PATH", c.path("bin")+":"+os.Getenv("PATH"))
+		c.script(exitUnavailable, "pull", "server")
+		c.script(exitUnavailable, "push", "server")
+	})
 	t.Run("busy", func(t *testing.T) {
 		done, err := carrying(c.path("till-001/inbox"), "ACME/down")
 		if err != nil {
