@@ -138,6 +138,49 @@ func TestRetryIsProvenAnew(t *testing.T) {
 	w.runs("caisse", "1.0")
 }
 
+// TestRollbackFails: what an operator wanted to leave runs again, and is no
+// release that was given up.
+func TestRollbackFails(t *testing.T) {
+	w := newWorld(t)
+	probe := "#!/bin/sh\ntest ! -e " + w.path("broken") + "\n"
+	w.publish(w.request("1.0", probe))
+	w.publish(w.request("1.1", works))
+	w.run()
+	w.write(w.path("broken"), nil)
+	if r, err := w.till.Rollback(t.Context(), "caisse", "jean"); !errors.Is(err, release.ErrProbe) || outcomes(r) != "caisse 1.0 rolled back" {
+		t.Errorf("%s, %v", outcomes(r), err)
+	}
+	w.runs("caisse", "1.1")
+	w.publish(w.request("1.2", works))
+	w.run()
+	if r, err := w.till.Rollback(t.Context(), "caisse", "jean"); err != nil || outcomes(r) != "caisse 1.1 rolled back" {
+		t.Errorf("%s, %v", outcomes(r), err)
+	}
+	w.runs("caisse", "1.1")
+}
+
+// TestRollbackStopped: asked for again after it was stopped, it is not two.
+func TestRollbackStopped(t *testing.T) {
+	w := newWorld(t)
+	for _, v := range []string{"1.0", "1.1", "1.2"} {
+		w.publish(w.request(v, works))
+	}
+	w.run()
+	ctx, cancel := context.WithCancel(t.Context())
+	w.till.Products[0].Restart = func(context.Context, string) error { cancel(); return ctx.Err() }
+	if _, err := w.till.Rollback(ctx, "caisse", "jean"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	w.till.Products[0].Restart = nil
+	if r, err := w.till.Rollback(t.Context(), "caisse", "jean"); err != nil || outcomes(r) != "caisse 1.1 rolled back" {
+		t.Errorf("%s, %v", outcomes(r), err)
+	}
+	w.runs("caisse", "1.1")
+	if got := outcomes(w.run()); got != "" {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
 // limit makes trust say that the release key is retired or revoked there, and
 // that the release manager has another one.
 func (w *world) limit(kind string, sequence string) (next keys.Signer) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,19 +47,24 @@ func check(t testing.TB, err error) {
 // them cuts the power.
 func tempDir(t testing.TB) string {
 	t.Helper()
+	if !memory() {
+		return t.TempDir()
+	}
 	dir, err := os.MkdirTemp("/dev/shm", "release")
-	if err != nil {
-		return t.TempDir()
-	}
+	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	program := filepath.Join(dir, "try")
-	check(t, os.WriteFile(program, []byte(works), 0o755))
-	if exec.Command(program).Run() != nil {
-		return t.TempDir()
-	}
-	check(t, os.Remove(program))
 	return dir
 }
+
+var memory = sync.OnceValue(func() bool {
+	dir, err := os.MkdirTemp("/dev/shm", "release")
+	if err != nil {
+		return false
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "try")
+	return os.WriteFile(program, []byte(works), 0o755) == nil && exec.Command(program).Run() == nil
+})
 
 // A world has a release manager, his outbox, and a till that reads it as its
 // inbox.
@@ -77,7 +83,13 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: tempDir(t), release: newKey(t, "release"), server: newKey(t, "server"), now: noon}
+	return openWorld(t, tempDir(t))
+}
+
+// openWorld is the world in a folder, where another process may have made it.
+func openWorld(t testing.TB, dir string) *world {
+	t.Helper()
+	w := &world{t: t, dir: dir, release: newKey(t, "release"), server: newKey(t, "server"), now: noon}
 	allowed := keys.AllowedLine([]string{"release@acme"}, []string{keys.NamespacePackage, keys.NamespaceHead}, w.release.Public(), "") + "\n" +
 		keys.AllowedLine([]string{"server@acme"}, []string{keys.NamespaceManifest, keys.NamespaceHead, keys.NamespacePackage}, w.server.Public(), "") + "\n"
 	var err error
@@ -127,8 +139,13 @@ const (
 // request describes version of the product caisse, with this probe.
 func (w *world) request(version, probe string) release.Request {
 	w.t.Helper()
-	dir := w.files("src-"+version, map[string]string{"bin/check": probe, "README": "version " + version + "\n", "lib/a/data.txt": strings.Repeat(version, 1000)})
-	return release.Request{Folder: dir, Product: "caisse", Version: version, OS: "linux", Arch: "amd64", Notes: "Notes of " + version + "\n",
+	w.files("src-"+version, map[string]string{"bin/check": probe, "README": "version " + version + "\n", "lib/a/data.txt": strings.Repeat(version, 1000)})
+	return w.described(version)
+}
+
+// described is the request for files that are there.
+func (w *world) described(version string) release.Request {
+	return release.Request{Folder: w.path("src-" + version), Product: "caisse", Version: version, OS: "linux", Arch: "amd64", Notes: "Notes of " + version + "\n",
 		Probe: &manifest.Probe{Command: []string{"bin/check"}, Seconds: 5}}
 }
 

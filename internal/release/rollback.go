@@ -25,6 +25,9 @@ func (t *Till) Rollback(ctx context.Context, product, by string) (r Report, err 
 		return r, err
 	}
 	defer func() { _ = unlock() }() // the kernel lets go in any case
+	if slices.ContainsFunc(r.Updates, func(u manifest.Update) bool { return u.Product == product && u.Outcome == manifest.WasRolledBack }) {
+		return r, nil // one that was stopped has been finished: asked for again, it is not two
+	}
 	cur, to, err := p.before(s)
 	if err != nil {
 		return r, err
@@ -35,12 +38,6 @@ func (t *Till) Rollback(ctx context.Context, product, by string) (r Report, err 
 	}
 	if err != nil {
 		return r, fmt.Errorf("release %s of %s: %w; nothing was changed: release %s still runs", to.Name(), p.Name, err, cur.Name())
-	}
-	if left, err := t.kept(p, cur); err == nil { // else its statement says nothing any more, and nobody installs it again
-		s.giveUp(left, "rolled back by "+by)
-		if err := s.save(t.Folder); err != nil {
-			return r, err
-		}
 	}
 	u, err := t.attempt(ctx, s, p, b, trial{To: to, From: cur, By: by, Began: manifest.Time(t.now()), Back: true})
 	if u != nil {

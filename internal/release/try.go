@@ -69,6 +69,9 @@ func (t *Till) prove(ctx context.Context, s *state, p *Product, b *Batch, tr tri
 	u := t.update(b, manifest.WasInstalled, tr.By, "")
 	if tr.Back {
 		u.Outcome, u.Reason = manifest.WasRolledBack, manifest.Clip("from "+tr.From.Name()+", by an operator", manifest.MaxReason)
+		if left, err := t.kept(p, tr.From); err == nil { // else nobody can install it again anyway
+			s.giveUp(left, "rolled back by "+tr.By)
+		}
 	}
 	s.add(u)
 	if err := s.save(t.Folder); err != nil {
@@ -88,39 +91,39 @@ func (t *Till) back(ctx context.Context, s *state, p *Product, b *Batch, tr tria
 	s.add(u)
 	saved := s.save(t.Folder)
 	t.log().Error("package rolled back", "stream", t.Stream, "sequence", b.Sequence, "product", p.Name, "reason", cause.Error())
-	runs, err := t.undo(ctx, p, tr)
-	if err == nil && !tr.Back {
-		t.discard(p, tr.To)
-	}
+	runs, err := t.undo(ctx, p, tr, !tr.Back)
 	if err = errors.Join(err, saved); err != nil {
 		return &u, errors.Join(fmt.Errorf("%w: %s: %w; %s", ErrProbe, b, cause, runs), err)
 	}
 	return &u, fmt.Errorf("%w: %s: %w; %s; this package is not tried again, but for: caisseauto update --retry", ErrProbe, b, cause, runs)
 }
 
-// undo makes current lead to what ran before the trial, and says what runs.
-func (t *Till) undo(ctx context.Context, p *Product, tr trial) (runs string, err error) {
-	runs = "nothing runs, as before"
+// undo makes current lead to what ran before the trial, and says what runs. A
+// release that does not work is discarded, so that nobody goes back to it. Only
+// where current stays as it was is the trial not over.
+func (t *Till) undo(ctx context.Context, p *Product, tr trial, discard bool) (runs string, err error) {
+	failed := func(err error) error {
+		return fmt.Errorf("going back to release %s of %s: %w; look at %s", tr.From.Name(), p.Name, err, p.Folder)
+	}
 	if tr.From.IsZero() {
-		err = p.unpoint()
+		runs, err = "nothing runs, as before", p.unpoint()
 	} else {
-		runs = fmt.Sprintf("%s %s runs again", p.Name, tr.From.Version)
-		if err = p.point(tr.From); err == nil {
-			err = p.restart(ctx, tr.From)
-		}
+		runs, err = fmt.Sprintf("%s %s runs again", p.Name, tr.From.Version), p.point(tr.From)
 	}
 	if err != nil {
-		return runs, fmt.Errorf("going back to release %s of %s: %w; look at %s", tr.From.Name(), p.Name, err, p.Folder)
+		return runs, failed(err)
 	}
-	return runs, t.forget(p)
-}
-
-// discard removes a release that does not work here, so that nobody goes back to
-// it. It is no reason to fail that it could not.
-func (t *Till) discard(p *Product, at Place) {
-	if err := p.remove(at); err != nil {
-		t.log().Warn("a release that does not work stays on the disk", "product", p.Name, "release", at.Name(), "error", err.Error())
+	if !tr.From.IsZero() {
+		if err = p.restart(ctx, tr.From); err != nil {
+			err = failed(err)
+		}
 	}
+	if discard {
+		if err := p.remove(tr.To); err != nil && !errors.Is(err, fs.ErrNotExist) { // no reason to fail
+			t.log().Warn("a release that does not work stays on the disk", "product", p.Name, "release", tr.To.Name(), "error", err.Error())
+		}
+	}
+	return runs, errors.Join(err, t.forget(p))
 }
 
 // forget ends a trial.
@@ -154,28 +157,23 @@ func (t *Till) recover(ctx context.Context, s *state, p *Product, r *Report) err
 	if err := t.busy(ctx); err != nil {
 		return fmt.Errorf("%s: an update that was stopped waits: %w; nothing was changed", p.Name, err)
 	}
-	if cur != tr.To { // stopped before the switch, or after it was undone: who can say whether before the restart?
+	b, kerr := t.kept(p, tr.To)
+	gave := kerr == nil && s.gave(b)
+	if cur != tr.To && (cur != tr.From || !gave) { // stopped before the switch, or after it was undone: who can say whether before the restart?
 		if !cur.IsZero() {
 			err = p.restart(ctx, cur)
 		}
 		return errors.Join(err, t.forget(p))
 	}
 	t.log().Warn("an earlier update was stopped, going on", "product", p.Name, "release", tr.To.Name())
-	b, err := t.kept(p, tr.To)
-	if err != nil {
-		runs, uerr := t.undo(ctx, p, *tr)
-		return errors.Join(fmt.Errorf("%s: release %s was being installed when update was stopped, and cannot be verified any more: %w; %s", p.Name, tr.To.Name(), err, runs), uerr)
-	}
 	var u *manifest.Update
 	switch {
-	case s.gave(b): // it had failed
-		if _, err := t.undo(ctx, p, *tr); err != nil {
-			return err
-		}
-		if !tr.Back {
-			t.discard(p, tr.To)
-		}
-		return nil
+	case kerr != nil:
+		runs, err := t.undo(ctx, p, *tr, false)
+		return errors.Join(fmt.Errorf("%s: release %s was being installed when update was stopped, and cannot be verified any more: %w; %s", p.Name, tr.To.Name(), kerr, runs), err)
+	case gave: // it had failed
+		_, err := t.undo(ctx, p, *tr, !tr.Back)
+		return err
 	case s.proven(*tr, b):
 		return t.forget(p)
 	default:
