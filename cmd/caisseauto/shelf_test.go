@@ -26,6 +26,23 @@ type shelf struct {
 	files           []entry // of the packages; nil: hello
 }
 
+// shelve puts three packages of today on the shop's drop.
+func (s *shop) shelve() {
+	s.t.Helper()
+	x := &shelf{world: s.world}
+	x.release = s.vectorKey("release")
+	s.mkdir("drop/ACME/packages")
+	line := keys.AllowedLine([]string{"release@acme"}, []string{keys.NamespacePackage, keys.NamespaceHead}, x.release.Public(), "") + "\n"
+	s.write(s.path("server/allowed_signers"), append(s.read(s.path("server/allowed_signers")), line...))
+	for range 3 {
+		x.publish(nil, nil)
+	}
+	x.head(func(h *manifest.Head) {
+		h.Issued = time.Now().UTC().Truncate(time.Second)
+		h.Expires = h.Issued.Add(time.Hour)
+	})
+}
+
 // shelfTime is when everything on a shelf was made, shelfNow when its head is
 // good.
 var (

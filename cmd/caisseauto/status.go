@@ -29,12 +29,14 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Who is where, what waits, what is wrong",
 		Long: `Each till's positions, how far it is behind in batches and time, what waits on it
-and in quarantine, its alarms, program and clock: from the signed heads and receipts
-on the drop, so that it can be asked wherever the drop can be read, with --drop and
---signers without any configuration. On the server the alarms that stand in its
-database come with it. On a till: what waits in the outbox, and the newest receipt.
+and in quarantine, its alarms, program and clock, which software packages run there and
+whether another release is on the drop: from the signed heads, receipts and manifests
+on it, so that it can be asked wherever the drop can be read, with --drop and --signers
+without any configuration. On the server the alarms that stand in its database come
+with it. On a till: what waits in the outbox, and the newest receipt.
 
-While an alarm stands, or rows are in quarantine, the exit code is 78. An alarm of
+While an alarm stands, or rows are in quarantine, the exit code is 78; a package that a
+till has refused or rolled back is told, and does not change it. An alarm of
 the server is taken back with --acknowledge ID --reason TEXT.`,
 		Example: `  caisseauto status --config server.toml
   caisseauto status --watch

@@ -222,6 +222,9 @@ func (v *view) print(w io.Writer) error {
 		} else {
 			fmt.Fprintf(w, "dossier %s: the stream down has no head\n", d.Dossier.Dossier)
 		}
+		if d.Packages.Sequence > 0 {
+			fmt.Fprintf(w, "dossier %s: the packages stand at batch %d, head of %s\n", d.Dossier.Dossier, d.Packages.Sequence, d.Packages.Issued.UTC().Format(time.RFC3339))
+		}
 		if len(d.Tills) == 0 {
 			fmt.Fprintf(w, "no till has sent anything yet\n")
 		} else if err := table(d.Dossier).Print(w); err != nil {
@@ -230,9 +233,15 @@ func (v *view) print(w io.Writer) error {
 		for _, text := range d.Down.Alarms {
 			fmt.Fprintf(w, "ALARM  dossier %s: %s\n", d.Dossier.Dossier, term.Clean(text))
 		}
+		for _, text := range d.Packages.Alarms {
+			fmt.Fprintf(w, "ALARM  packages of %s: %s\n", d.Dossier.Dossier, term.Clean(text))
+		}
 		for _, t := range d.Tills {
 			for _, text := range t.Alarms {
 				fmt.Fprintf(w, "ALARM  till %s of %s: %s\n", t.Till, d.Dossier.Dossier, term.Clean(text))
+			}
+			for _, text := range t.Warnings {
+				fmt.Fprintf(w, "LOOK   till %s of %s: %s\n", t.Till, d.Dossier.Dossier, term.Clean(text))
 			}
 		}
 		for _, x := range d.Standing {

@@ -15,6 +15,8 @@ func TestShopStatus(t *testing.T) {
 	s := newShop(t)
 	s.soldTwice()
 	s.must("002", "sync")
+	s.edit("002", "HEAD.json", `"alarms": []`, `"alarms": []`+strings.TrimSuffix(strings.Replace(software, "the probe", "\u202ethe probe", 1), "\n}\n"))
+	s.shelve()
 	copied := filepath.Join(t.TempDir(), "stick")
 	check(s, os.CopyFS(copied, os.DirFS(s.path("drop"))))
 	page, figures := s.path("status.html"), s.path("caisseauto.prom")
@@ -23,7 +25,14 @@ func TestShopStatus(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "dossier ACME") || errs != "" {
 		t.Fatalf("exit code %d: %s%s", code, out, errs)
 	}
-	for _, want := range []string{`caisseauto_till_sealed_sequence{dossier="ACME",till="001"} 3`, `caisseauto_till_integrated_sequence{dossier="ACME",till="001"} 1`} {
+	// A package that was rolled back is told, and is no alarm; 1.2 has come since.
+	for _, want := range []string{"LOOK   till 002 of ACME: hello 1.1 (2) was rolled back at 2026-03-01T06:20:00Z: \\u202ethe probe ended with 1\n", "base 4 (4); hello 1.1 (2), 3 is on the drop\n",
+		"dossier ACME: the packages stand at batch 3, head of "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s lacks %q", out, want)
+		}
+	}
+	for _, want := range []string{`caisseauto_till_package_next_release{dossier="ACME",till="002",product="hello",version="1.3"} 3`, `caisseauto_till_sealed_sequence{dossier="ACME",till="001"} 3`, `caisseauto_till_integrated_sequence{dossier="ACME",till="001"} 1`} {
 		if !bytes.Contains(s.read(figures), []byte(want+"\n")) {
 			t.Errorf("the figures lack %s", want)
 		}
@@ -38,6 +47,12 @@ func TestShopStatus(t *testing.T) {
 			State              string
 			Sealed, Integrated int64
 			Waiting            int64
+			Packages           []struct {
+				Product, Version string
+				Release          int64
+				Next             *struct{ Release int64 }
+			}
+			Updates []struct{ Outcome string }
 		}
 	}
 	code, out, _ = s.run(append(args, "--json")...)
@@ -46,6 +61,9 @@ func TestShopStatus(t *testing.T) {
 	}
 	if x := list[0].Tills[0]; x.Till != "001" || x.Sealed != 3 || x.Integrated != 1 || x.Waiting == 0 {
 		t.Errorf("%+v", x)
+	}
+	if x, none := list[0].Tills[1], list[0].Tills[0]; none.Packages != nil || len(x.Packages) != 2 || x.Packages[1].Next == nil || x.Packages[1].Next.Release != 3 || len(x.Updates) != 1 {
+		t.Errorf("%+v", list[0].Tills)
 	}
 	// One till's trouble hides no other, and is an alarm.
 	flipped := filepath.Join(copied, "ACME/up/001/HEAD.json")

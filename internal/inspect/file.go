@@ -36,39 +36,51 @@ func (i *Inspector) File(ctx context.Context, b *Batch, name string, w io.Writer
 	if err := i.files(ctx, b, f, nil); err != nil {
 		return err
 	}
-	return i.files(ctx, b, f, func(n int, body io.Reader) error {
+	out := &writing{Writer: w}
+	err = i.files(ctx, b, f, func(n int, body io.Reader) error {
 		if n != at {
 			return nil
 		}
-		if _, err := io.Copy(w, body); err != nil {
+		if _, err := io.Copy(out, body); err != nil {
 			return err
 		}
 		return errRead
 	})
+	if out.err != nil {
+		return out.err
+	}
+	return err
+}
+
+// writing remembers what a writer has said, to tell it from what is wrong with
+// an archive.
+type writing struct {
+	io.Writer
+	err error
+}
+
+func (w *writing) Write(p []byte) (n int, err error) {
+	n, w.err = w.Writer.Write(p)
+	return n, w.err
 }
 
 // errRead ends the reading of an archive whose rest is not wanted.
 var errRead = errors.New("that was it")
 
 // files reads the files of a package out of an archive whose digest was
-// verified; visit may be nil. What its reader and writer say is told from what
-// is wrong with the archive.
+// verified; visit may be nil.
 func (i *Inspector) files(ctx context.Context, b *Batch, f *os.File, visit func(file int, body io.Reader) error) error {
 	p := i.progress("reading "+b.Manifest.Archive.Name, b.Manifest.Archive.TarSize, true)
 	defer p.Done()
-	var own error
 	err := verify.ReadFiles(ctx, b.Manifest, f, func(n int, body io.Reader) error {
 		p.Add(b.Manifest.Files[n].Size)
-		if visit != nil {
-			own = visit(n, body)
+		if visit == nil {
+			return nil
 		}
-		return own
+		return visit(n, body)
 	})
-	switch {
-	case errors.Is(own, errRead):
+	if err == nil || errors.Is(err, errRead) {
 		return nil
-	case err == nil || own != nil:
-		return own
 	}
 	return unreadable(ctx, shown(b.Place, b.Manifest.Archive.Name), err)
 }

@@ -11,7 +11,8 @@
 //	}
 //
 // What a till says of itself is in the head of its stream: how far it has
-// applied the stream down, what waits in its outbox, its alarms, its disk. What
+// applied the stream down, what waits in its outbox, its alarms, its disk, which
+// software packages run. What
 // the server has taken is in its receipt. A file that does not verify is an
 // alarm of that till, and hides no other.
 //

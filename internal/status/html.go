@@ -1,7 +1,6 @@
 package status
 
 import (
-	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -61,6 +60,9 @@ func problems(tills []Till) (list []problem) {
 		if t.Quarantine > 0 {
 			list = append(list, problem{"wrong", "quarantine", t.Till, term.Count(t.Quarantine) + " rows wait for an operator: caisseauto quarantine list"})
 		}
+		for _, text := range t.Warnings {
+			list = append(list, problem{"warn", "update", t.Till, text})
+		}
 		if t.State != Look {
 			continue
 		}
@@ -77,7 +79,9 @@ func problems(tills []Till) (list []problem) {
 		if clock := t.Clock(); clock != "ok" {
 			why = append(why, "its clock is "+clock)
 		}
-		list = append(list, problem{"warn", "look", t.Till, strings.Join(why, "; ")})
+		if len(why) > 0 {
+			list = append(list, problem{"warn", "look", t.Till, strings.Join(why, "; ")})
+		}
 	}
 	return list
 }
@@ -182,9 +186,6 @@ func (t Till) Oldest(now time.Time) string {
 	}
 	return seconds(max(0, now.Sub(t.OldestWaiting).Seconds()))
 }
-
-// Installed names the software packages that are installed.
-func (t Till) Installed() string { return cmp.Or(strings.Join(t.Packages, ", "), "none") }
 
 // Clock is what is proven about the till's clock.
 func (t Till) Clock() string {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"caisseauto/manifest"
 )
 
 // A gauge is one figure of a till, in base units.
@@ -52,7 +54,7 @@ var gauges = []gauge{
 // textfile collector of node_exporter.
 func Prometheus(w io.Writer, list []*Dossier) error {
 	var b bytes.Buffer
-	family := func(name, help string, samples func(sample func(value float64, labels ...string))) {
+	family := func(name, help string, samples func(sampler)) {
 		name = "caisseauto_" + name
 		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 		samples(func(value float64, labels ...string) {
@@ -67,7 +69,7 @@ func Prometheus(w io.Writer, list []*Dossier) error {
 		})
 	}
 	down := func(name, help string, value func(*Dossier) float64) {
-		family(name, help, func(sample func(float64, ...string)) {
+		family(name, help, func(sample sampler) {
 			for _, d := range list {
 				sample(value(d), "dossier", d.Dossier)
 			}
@@ -77,9 +79,11 @@ func Prometheus(w io.Writer, list []*Dossier) error {
 	down("down_sequence", "Newest batch of the stream down.", func(d *Dossier) float64 { return float64(d.Down.Sequence) })
 	down("down_head_age_seconds", "Age of the head of the stream down.", func(d *Dossier) float64 { return age(d.At, d.Down.Issued) })
 	down("down_alarms", "Alarms of the stream down.", func(d *Dossier) float64 { return float64(len(d.Down.Alarms)) })
+	down("packages_sequence", "Newest batch of the stream of packages.", func(d *Dossier) float64 { return float64(d.Packages.Sequence) })
+	down("packages_alarms", "Alarms of the stream of packages.", func(d *Dossier) float64 { return float64(len(d.Packages.Alarms)) })
 	down("tills", "Tills of the dossier.", func(d *Dossier) float64 { return float64(len(d.Tills)) })
 	for _, g := range gauges {
-		family(g.name, g.help, func(sample func(float64, ...string)) {
+		family(g.name, g.help, func(sample sampler) {
 			for _, d := range list {
 				for i := range d.Tills {
 					if v, ok := g.value(&d.Tills[i], d.At); ok {
@@ -89,7 +93,8 @@ func Prometheus(w io.Writer, list []*Dossier) error {
 			}
 		})
 	}
-	family("till_info", "1, with what the till says of itself.", func(sample func(float64, ...string)) {
+	software(family, list)
+	family("till_info", "1, with what the till says of itself.", func(sample sampler) {
 		for _, d := range list {
 			for _, t := range d.Tills {
 				sample(1, "dossier", d.Dossier, "till", t.Till, "host", t.Host, "version", t.Version, "state", string(t.State))
@@ -98,6 +103,42 @@ func Prometheus(w io.Writer, list []*Dossier) error {
 	})
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// A sampler writes one sample of a family.
+type sampler func(value float64, labels ...string)
+
+// software writes the families about the software that runs on tills.
+func software(family func(name, help string, samples func(sampler)), list []*Dossier) {
+	tills := func(name, help string, each func(t *Till, sample sampler)) {
+		family(name, help, func(sample sampler) {
+			for _, d := range list {
+				for i := range d.Tills {
+					t := &d.Tills[i]
+					each(t, func(value float64, labels ...string) {
+						sample(value, append([]string{"dossier", d.Dossier, "till", t.Till}, labels...)...)
+					})
+				}
+			}
+		})
+	}
+	tills("till_package_release", "Release of the product that runs.", func(t *Till, sample sampler) {
+		for _, p := range t.Packages {
+			sample(float64(p.Release), "product", p.Product, "version", p.Version)
+		}
+	})
+	tills("till_package_next_release", "Release on the drop that takes the place of the one that runs; no sample: none.", func(t *Till, sample sampler) {
+		for _, p := range t.Packages {
+			if p.Next != nil {
+				sample(float64(p.Next.Release), "product", p.Product, "version", p.Next.Version)
+			}
+		}
+	})
+	tills("till_update_installed", "1: the last attempt to install a package of the product has installed it; 0: it was refused or rolled back.", func(t *Till, sample sampler) {
+		for _, u := range t.lastUpdates() {
+			sample(float64(btoi(u.Outcome == manifest.WasInstalled)), "product", u.Product, "version", u.Version, "outcome", string(u.Outcome))
+		}
+	})
 }
 
 func btoi(b bool) int {

@@ -44,7 +44,7 @@ type State string
 // The states.
 const (
 	Alarm State = "alarm" // something is wrong, on the till or on the drop, or rows are in quarantine
-	Look  State = "look"  // nothing is wrong, but it is behind, silent, or its clock is off
+	Look  State = "look"  // nothing is wrong, but it is behind, silent, its clock is off, or it did not take a package
 	Well  State = "ok"
 )
 
@@ -53,7 +53,9 @@ type Dossier struct {
 	Dossier string    `json:"dossier"`
 	At      time.Time `json:"at"`
 	Down    Down      `json:"down"`
-	Tills   []Till    `json:"tills"`
+	// Packages is the stream of software packages.
+	Packages Packages `json:"packages"`
+	Tills    []Till   `json:"tills"`
 }
 
 // Down is the stream from the server to the tills.
@@ -94,16 +96,21 @@ type Till struct {
 
 	Host    string `json:"host"`
 	Version string `json:"version"` // of the program
-	// Packages are the software packages that are installed. No head names
-	// any yet.
-	Packages    []string `json:"packages"`
-	FreeBytes   int64    `json:"free_bytes"`
-	Incarnation string   `json:"incarnation"`
-	ClockAhead  float64  `json:"clock_ahead_seconds"`  // by at least that; 0: nothing shows it
-	ClockBehind float64  `json:"clock_behind_seconds"` // the same
+	// Packages are the software packages that run there, and Updates the last
+	// attempts to install any, the oldest first; null: its head says nothing of
+	// that.
+	Packages    []Package         `json:"packages"`
+	Updates     []manifest.Update `json:"updates"`
+	FreeBytes   int64             `json:"free_bytes"`
+	Incarnation string            `json:"incarnation"`
+	ClockAhead  float64           `json:"clock_ahead_seconds"`  // by at least that; 0: nothing shows it
+	ClockBehind float64           `json:"clock_behind_seconds"` // the same
 
-	Alarms  []string `json:"alarms"`
-	History []Event  `json:"-"`
+	Alarms []string `json:"alarms"`
+	// Warnings are for somebody to look at: a package that was refused or
+	// rolled back.
+	Warnings []string `json:"warnings"`
+	History  []Event  `json:"-"`
 }
 
 // An Event is a batch that was sealed.
@@ -121,7 +128,7 @@ const skew = 2 * time.Minute
 // folder cannot be reached or ctx has ended; what does not verify is an alarm.
 func Gather(ctx context.Context, files Files, dossier string, trust *manifest.Trust, o Options) (*Dossier, error) {
 	g := &gathering{ctx: ctx, files: files, trust: trust, o: o, sealed: map[int64]sealing{},
-		d: &Dossier{Dossier: dossier, At: o.Now.UTC().Truncate(time.Second), Tills: []Till{}}}
+		d: &Dossier{Dossier: dossier, At: o.Now.UTC().Truncate(time.Second), Tills: []Till{}, Packages: Packages{Alarms: []string{}}}}
 	if err := g.down(); err != nil {
 		return nil, err
 	}
@@ -140,14 +147,21 @@ func Gather(ctx context.Context, files Files, dossier string, trust *manifest.Tr
 		}
 		g.d.Tills = append(g.d.Tills, t)
 	}
+	if err := g.packages(); err != nil {
+		return nil, err
+	}
 	return g.d, ctx.Err()
 }
 
-// Alarms returns how many tills have an alarm, the stream down counted as one.
+// Alarms returns how many tills have an alarm, the streams down and of packages
+// counted as one each.
 func (d *Dossier) Alarms() int {
 	n := 0
 	if len(d.Down.Alarms) > 0 {
-		n = 1
+		n++
+	}
+	if len(d.Packages.Alarms) > 0 {
+		n++
 	}
 	for _, t := range d.Tills {
 		if t.State == Alarm {

@@ -43,6 +43,7 @@ func newKey(t testing.TB, seed string) keys.Signer {
 type world struct {
 	t            testing.TB
 	server, till keys.Signer
+	release      keys.Signer
 	trust        *keys.Trust
 	files        map[string][]byte
 	down         []manifest.Position
@@ -50,10 +51,11 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, server: newKey(t, "server"), till: newKey(t, "till"), files: map[string][]byte{}, down: make([]manifest.Position, 1)}
+	w := &world{t: t, server: newKey(t, "server"), till: newKey(t, "till"), release: newKey(t, "release"), files: map[string][]byte{}, down: make([]manifest.Position, 1)}
 	var err error
 	w.trust, err = keys.ParseAllowedSigners("allowed_signers", []byte(
 		keys.AllowedLine([]string{"server@acme"}, nil, w.server.Public(), "")+"\n"+
+			keys.AllowedLine([]string{"release@acme"}, []string{keys.NamespacePackage, keys.NamespaceHead}, w.release.Public(), "")+"\n"+
 			keys.AllowedLine([]string{"till-017@acme", "till-018@acme"}, nil, w.till.Public(), "")+"\n"))
 	w.check(err)
 	for n := range int64(5) {
@@ -262,9 +264,12 @@ var hostile = []string{`<script>alert(1)</script>`, `"} 1` + "\\", "\u202egnp.ex
 // once before its samples, no series stands twice, labels are quoted.
 func TestPrometheus(t *testing.T) {
 	w := newWorld(t)
+	w.packages("caisse 3.2.0 7 linux", "caisse 3.2.1 8 linux")
 	for i, s := range hostile {
 		w.sells("017", int64(i%5), func(h *manifest.Head, _ *manifest.Receipt) {
 			h.Till.Host, h.Till.Version, h.Till.Alarms = s, s, []string{s}
+			h.Till.Software = &manifest.Software{Packages: []manifest.Installed{{Product: "caisse", Version: "3.2.0", Release: 7, Sequence: 1}},
+				Updates: []manifest.Update{{At: noon, Product: "caisse", Version: "3.2.1", Release: 8, Sequence: 2, Outcome: manifest.WasRolledBack, By: manifest.Clip(s, manifest.MaxBy), Reason: s}}}
 		})
 		w.sells("018", 0, nil)
 		d := w.gather(noon)
@@ -295,7 +300,11 @@ func TestPrometheus(t *testing.T) {
 			}
 			series[m[1]+m[2]] = true
 		}
-		for _, want := range []string{`caisseauto_till_waiting_rows{dossier="ACME",till="017"} 7`, `caisseauto_down_sequence{dossier="ACME"} 5`, `caisseauto_till_oldest_waiting_seconds{dossier="ACME",till="018"} 1200`} {
+		for _, want := range []string{`caisseauto_till_waiting_rows{dossier="ACME",till="017"} 7`, `caisseauto_down_sequence{dossier="ACME"} 5`, `caisseauto_till_oldest_waiting_seconds{dossier="ACME",till="018"} 1200`,
+			`caisseauto_till_package_release{dossier="ACME",till="017",product="caisse",version="3.2.0"} 7`,
+			`caisseauto_till_package_next_release{dossier="ACME",till="017",product="caisse",version="3.2.1"} 8`,
+			`caisseauto_till_update_installed{dossier="ACME",till="017",product="caisse",version="3.2.1",outcome="rolled back"} 0`,
+			`caisseauto_packages_sequence{dossier="ACME"} 2`, `caisseauto_packages_alarms{dossier="ACME"} 0`} {
 			if !strings.Contains(b.String(), want+"\n") {
 				t.Errorf("lacks %s", want)
 			}
@@ -307,10 +316,13 @@ func TestPrometheus(t *testing.T) {
 // words as words.
 func TestHTML(t *testing.T) {
 	w := newWorld(t)
-	w.sells("018", 5, nil)
+	w.packages("caisse 3.2.0 7 linux", "caisse 3.2.1 8 linux")
+	w.sells("018", 5, func(h *manifest.Head, _ *manifest.Receipt) { h.Till.Software = &manifest.Software{} })
 	for _, s := range hostile {
 		w.sells("017", 1, func(h *manifest.Head, r *manifest.Receipt) {
 			h.Till.Host, h.Till.Version, h.Till.Alarms, r.Waiting = s, s, []string{s}, 3
+			h.Till.Software = &manifest.Software{Packages: []manifest.Installed{{Product: "caisse", Version: "3.2.0", Release: 7, Sequence: 1}},
+				Updates: []manifest.Update{{At: noon, Product: "caisse", Version: "3.2.1", Release: 8, Sequence: 2, Outcome: manifest.WasRolledBack, By: manifest.Clip(s, manifest.MaxBy), Reason: s}}}
 		})
 		var b bytes.Buffer
 		w.check(status.HTML(&b, []*status.Dossier{w.gather(noon)}))
@@ -318,7 +330,8 @@ func TestHTML(t *testing.T) {
 		if list := strings.Index(page, `<ul class="problems">`); list < 0 || list > strings.Index(page, "<table") {
 			t.Error("what is wrong does not stand before the table of all tills")
 		}
-		for _, want := range []string{"1 in alarm", "<b>017</b>", "<b>018</b>", "up to date", "4, 1h45m", "caisseauto quarantine list", "seven days"} {
+		for _, want := range []string{"1 in alarm", "<b>017</b>", "<b>018</b>", "up to date", "4, 1h45m", "caisseauto quarantine list", "seven days",
+			"caisse 3.2.0 (7), 8 is on the drop</td>", ">none</td>", "caisse 3.2.1 (8) was rolled back at 2026-03-01T12:00:00Z", "The packages stand at batch 2"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page lacks %q", want)
 			}

@@ -11,7 +11,7 @@ import (
 
 // till reads what one till and the server say of it.
 func (g *gathering) till(number string) (Till, error) {
-	t := Till{Till: number, State: Well, Packages: []string{}, Alarms: []string{}}
+	t := Till{Till: number, State: Well, Alarms: []string{}, Warnings: []string{}}
 	stream, folder := manifest.StreamUp(g.d.Dossier, number), "up/"+number
 	var head *manifest.Head
 	name := folder + "/" + manifest.HeadName
@@ -77,6 +77,7 @@ func (g *gathering) heard(t *Till, h *manifest.Head) {
 	t.Host, t.Version, t.FreeBytes, t.Incarnation = s.Host, s.Version, s.FreeBytes, s.Incarnation
 	t.Waiting, t.OldestWaiting = s.Waiting, s.OldestWaiting
 	t.Alarms = append(t.Alarms, s.Alarms...)
+	t.runs(s.Software)
 	applied := int64(0)
 	if s.Applied != nil {
 		applied = s.Applied.Sequence
@@ -148,7 +149,7 @@ func (t *Till) judge(heard bool) {
 	switch {
 	case len(t.Alarms) > 0 || t.Quarantine > 0:
 		t.State = Alarm
-	case !heard, t.Silent, t.ClockAhead > 0, t.ClockBehind > 0, t.LagSeconds > late.Seconds():
+	case !heard, t.Silent, len(t.Warnings) > 0, t.ClockAhead > 0, t.ClockBehind > 0, t.LagSeconds > late.Seconds():
 		t.State = Look
 	}
 }
