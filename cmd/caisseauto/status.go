@@ -11,6 +11,7 @@ import (
 
 	"caisseauto/importer"
 	"caisseauto/internal/config"
+	"caisseauto/internal/release"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/term"
 )
@@ -128,6 +129,8 @@ type tillState struct {
 	Offline     string   `json:"offline_since,omitempty"`
 	Incarnation string   `json:"incarnation"`
 	Alarms      []string `json:"alarms"`
+
+	Software *release.Software `json:"software,omitempty"` // nil: none is installed by this program
 }
 
 func (a *app) tillStatus(ctx context.Context) error {
@@ -150,6 +153,13 @@ func (a *app) tillStatus(ctx context.Context) error {
 	if err := t.Print(a.stdout); err != nil {
 		return err
 	}
+	if v.Software != nil {
+		a.printf("software: %s\n", running(runsOf(v.Software)))
+		if n := len(v.Software.Updates); n > 0 {
+			u := v.Software.Updates[n-1]
+			a.printf("last update, %s: %s\n", u.At.Format(time.RFC3339), term.Clean(sentence(u)))
+		}
+	}
 	if len(v.Alarms) > 0 {
 		return fmt.Errorf("%w: %s", errAlarm, strings.Join(v.Alarms, "; "))
 	}
@@ -169,7 +179,7 @@ func (s *synchroniser) read(ctx context.Context) (v tillState, err error) {
 		return v, err
 	}
 	v.Incarnation, v.Waiting = state.Incarnation, state.Waiting
-	v.Alarms = append(v.Alarms, state.Alarms...)
+	v.Alarms, v.Software = append(v.Alarms, state.Alarms...), state.Software
 	if state.Applied != nil {
 		v.Applied = state.Applied.Sequence
 	}

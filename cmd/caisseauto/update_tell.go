@@ -62,7 +62,7 @@ type runsResult struct {
 // print shows what a run did. With an error that says all there is to say,
 // nothing is shown when nothing was done.
 func (u *updater) print(r release.Report, err error) error {
-	out := updateResult{Stream: u.packages.Stream, Till: u.cfg.Identity.Number, Updates: append([]release.Update{}, r.Updates...), Removed: r.Removed, Runs: []runsResult{}}
+	out := updateResult{Stream: u.packages.Stream, Till: u.cfg.Identity.Number, Updates: append([]release.Update{}, r.Updates...), Removed: r.Removed}
 	if r.Declined != nil {
 		out.Declined = r.Declined.String()
 	}
@@ -70,9 +70,7 @@ func (u *updater) print(r release.Report, err error) error {
 	if serr != nil {
 		return serr
 	}
-	for _, p := range w.Packages {
-		out.Runs = append(out.Runs, runsResult{p.Product, p.Version, p.Release, p.Sequence})
-	}
+	out.Runs = runsOf(w)
 	if u.app.json {
 		return term.JSON(u.app.stdout, out)
 	}
@@ -94,6 +92,14 @@ func (u *updater) print(r release.Report, err error) error {
 	}
 	u.app.printf("till %s: %s\n", out.Till, running(out.Runs))
 	return nil
+}
+
+func runsOf(w *release.Software) []runsResult {
+	runs := []runsResult{}
+	for _, p := range w.Packages {
+		runs = append(runs, runsResult{p.Product, p.Version, p.Release, p.Sequence})
+	}
+	return runs
 }
 
 // running says what runs, in a sentence.
