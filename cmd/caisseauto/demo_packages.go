@@ -86,7 +86,7 @@ func (d *demo) publishRelease(ctx context.Context, version string, works bool) e
 		return err
 	}
 	r := done[0]
-	d.say("release    %s %s is published as batch %d: %d files, %s, signed by release@demo, which the server cannot", r.Product, r.Version, r.Batch, r.Files, term.Size(r.Size))
+	d.say("release    %s %s is published as batch %d: %d files, %s, signed by release@demo; the server's key could not", r.Product, r.Version, r.Batch, r.Files, term.Size(r.Size))
 	return nil
 }
 
