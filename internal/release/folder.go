@@ -25,7 +25,7 @@ type folder struct {
 func openFolder(name, goos string) (*folder, error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, fmt.Errorf("the folder to publish: %w", err)
+		return nil, fmt.Errorf("the folder to publish: %w; nothing was published", err)
 	}
 	f := &folder{name: name, root: root}
 	if err := f.list(goos); err != nil {

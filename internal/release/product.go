@@ -112,6 +112,12 @@ func (p *Product) Releases() ([]Place, error) {
 	return all, nil
 }
 
+// valid reports whether p is a place that a release can have.
+func (p Place) valid() bool {
+	is, ok := parsePlace(p.Name())
+	return ok && is == p
+}
+
 // point makes current lead to a release, in one step.
 func (p *Product) point(at Place) error {
 	return pointTo(filepath.Join(p.Folder, currentName), releasesDir+"/"+at.Name())

@@ -107,7 +107,7 @@ func (t *Till) undo(ctx context.Context, p *Product, tr trial, discard bool) (ru
 	}
 	if tr.From.IsZero() {
 		runs, err = "nothing runs, as before", p.unpoint()
-	} else {
+	} else if _, err = os.Stat(p.path(tr.From)); err == nil { // else what does not work is better than nothing
 		runs, err = fmt.Sprintf("%s %s runs again", p.Name, tr.From.Version), p.point(tr.From)
 	}
 	if err != nil {
@@ -206,7 +206,11 @@ func (p *Product) trial() (*trial, error) {
 		return nil, err
 	}
 	var tr trial
-	if err := json.Unmarshal(data, &tr); err != nil {
+	err = json.Unmarshal(data, &tr)
+	if err == nil && !(tr.To.valid() && (tr.From.IsZero() || tr.From.valid())) {
+		err = fmt.Errorf("it speaks of releases %s and %s, which cannot be", tr.To.Name(), tr.From.Name())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w; nothing was changed; remove it when what runs is what should", p.trialPath(), err)
 	}
 	return &tr, nil
