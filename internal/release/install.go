@@ -30,6 +30,9 @@ func (t *Till) prepare(ctx context.Context, p *Product, b *Batch) error {
 		if ctx.Err() != nil {
 			return err
 		}
+		if cur, cerr := p.Current(); cerr != nil || cur == at { // another dossier's, of the same name and number
+			return errors.Join(cerr, fmt.Errorf("%s: %s runs here already, with other files, and is left alone: %w; publish this one under another version", b, p.path(at), err))
+		}
 		t.log().Warn("a release on the disk is not whole, installing it anew", "product", p.Name, "release", at.Name(), "reason", err.Error())
 		if err := p.remove(at); err != nil {
 			return err

@@ -101,7 +101,7 @@ func (t *Till) Standing() ([]Standing, error) {
 			return all, err
 		}
 		st.Trial = tr != nil && tr.To == st.Current
-		cur := st.Current
+		cur := p.of(t.Stream, st.Current)
 		for _, b := range batches {
 			if b.Product == p.Name && t.judge(b, cur, s) == wanted {
 				st.Pending, cur = append(st.Pending, b), placeOf(b)

@@ -2,6 +2,7 @@ package release
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,6 +92,22 @@ func (p *Product) Current() (Place, error) {
 		return Place{}, fmt.Errorf("%s: %s leads to a release that is not there: %w; remove it, or bring the folder back, then run update again", p.Name, filepath.Join(p.Folder, currentName), err)
 	}
 	return at, nil
+}
+
+// of returns a release as it counts in a stream: the zero Place when another one
+// brought it, as on a till that has left a dossier. Numbers of two streams say
+// nothing of each other. Only our own note is asked, not its signature: a release
+// whose key was revoked since runs all the same.
+func (p *Product) of(stream string, at Place) Place {
+	doc, err := readCapped(p.manifest(at), manifest.MaxManifest, "D1")
+	if err != nil || at.IsZero() {
+		return at
+	}
+	var m struct{ Stream string }
+	if json.Unmarshal(doc, &m) == nil && m.Stream != stream {
+		return Place{}
+	}
+	return at
 }
 
 // Releases returns the whole releases on the disk, the oldest batch first.

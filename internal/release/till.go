@@ -88,7 +88,7 @@ func (t *Till) Run(ctx context.Context) (r Report, err error) {
 		if b == nil || err != nil {
 			return r, errors.Join(t.refused(s, &r, err), t.tidy(s, all, &r))
 		}
-		done, err := t.one(ctx, s, b, installed[b.Product], &r)
+		done, err := t.one(ctx, s, b, &r)
 		if err != nil || !done {
 			return r, errors.Join(err, t.tidy(s, all, &r))
 		}
@@ -96,7 +96,12 @@ func (t *Till) Run(ctx context.Context) (r Report, err error) {
 }
 
 // one asks for one package and installs it.
-func (t *Till) one(ctx context.Context, s *state, b *Batch, from Place, r *Report) (done bool, err error) {
+func (t *Till) one(ctx context.Context, s *state, b *Batch, r *Report) (done bool, err error) {
+	p := t.product(b.Product)
+	from, err := p.Current()
+	if err != nil {
+		return false, err
+	}
 	if err := t.busy(ctx); err != nil {
 		return false, fmt.Errorf("%s waits: %w; nothing was changed", b, err)
 	}
@@ -108,7 +113,6 @@ func (t *Till) one(ctx context.Context, s *state, b *Batch, from Place, r *Repor
 		r.Declined = b
 		return false, nil
 	}
-	p := t.product(b.Product)
 	if err := t.room(p, b); err != nil {
 		return false, err
 	}
@@ -172,11 +176,12 @@ func (t *Till) tidy(s *state, all []*Batch, r *Report) error {
 	need := map[string]bool{}
 	for i := range t.Products {
 		p := &t.Products[i]
-		cur, err := p.Current()
+		at, err := p.Current()
 		if err != nil {
 			return err
 		}
-		removed, err := p.prune(max(t.Keep, 2), cur)
+		cur := p.of(t.Stream, at)
+		removed, err := p.prune(max(t.Keep, 2), at)
 		r.Removed += len(removed)
 		if err != nil {
 			t.log().Warn("an old release stays", "product", p.Name, "error", err.Error())
@@ -203,7 +208,7 @@ func (t *Till) tidy(s *state, all []*Batch, r *Report) error {
 	return nil
 }
 
-// installed returns what runs, by product.
+// installed returns what runs, by product, as far as it came by this stream.
 func (t *Till) installed() (map[string]Place, error) {
 	all := map[string]Place{}
 	for i := range t.Products {
@@ -211,7 +216,7 @@ func (t *Till) installed() (map[string]Place, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !at.IsZero() {
+		if at = t.Products[i].of(t.Stream, at); !at.IsZero() {
 			all[t.Products[i].Name] = at
 		}
 	}

@@ -3,6 +3,7 @@ package release_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -256,5 +257,57 @@ func TestRoom(t *testing.T) {
 	free += p.Batch.Package.Size() + p.Batch.Archive.Size
 	if got := outcomes(w.run()); got != "caisse 1.0 installed" {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestMove: a till that goes to another dossier gets that one's software,
+// whatever its numbers are.
+func TestMove(t *testing.T) {
+	w := newWorld(t)
+	for _, v := range []string{"1.0", "1.1", "1.2"} {
+		w.publish(w.request(v, works))
+	}
+	w.run()
+	w.pub.Stream, w.pub.Outbox = "BETA/packages", w.path("beta")
+	_, err := w.pub.Publish(t.Context(), w.request("0.9", works))
+	check(t, err)
+	w.till.Stream, w.till.Inbox = "BETA/packages", w.path("beta")
+	if all, err := w.till.Standing(); err != nil || all[0].Current.Version != "1.2" || len(all[0].Pending) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if got := outcomes(w.run()); got != "caisse 0.9 installed" {
+		t.Errorf("%s", got)
+	}
+	w.runs("caisse", "0.9")
+	_, err = w.pub.Publish(t.Context(), w.request("1.0", fails))
+	check(t, err)
+	if _, err := w.till.Run(t.Context()); !errors.Is(err, release.ErrProbe) {
+		t.Errorf("%v", err)
+	}
+	w.runs("caisse", "0.9")
+	if got := outcomes(w.run()); got != "" {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestMoveToNamesake: a package of another dossier that would take the place of
+// what runs, with other files, is left alone.
+func TestMoveToNamesake(t *testing.T) {
+	w := newWorld(t)
+	w.publish(w.request("1.0", works))
+	w.run()
+	before := tree(t, w.path("till/caisse"))
+	q := w.request("1.0", works)
+	w.files("src-1.0", map[string]string{"more": "of it"})
+	w.pub.Stream, w.pub.Outbox = "BETA/packages", w.path("beta")
+	_, err := w.pub.Publish(t.Context(), q)
+	check(t, err)
+	w.till.Stream, w.till.Inbox = "BETA/packages", w.path("beta")
+	if _, err := w.till.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "runs here already, with other files") {
+		t.Errorf("%v", err)
+	}
+	w.runs("caisse", "1.0")
+	if got := tree(t, w.path("till/caisse")); !maps.Equal(got, before) {
+		t.Errorf("%v", got)
 	}
 }
