@@ -36,19 +36,19 @@ func (p *Product) probe(ctx context.Context, b *Batch) error {
 	cmd.Env = append(cleaned(os.Environ()), "CAISSEAUTO_PRODUCT="+b.Product, "CAISSEAUTO_VERSION="+b.Version)
 	said := &tail{most: lastWords}
 	cmd.Stdout, cmd.Stderr = said, said
-	cmd.WaitDelay = 2 * time.Second // for what it started and left behind with our end of a pipe
+	cmd.WaitDelay = 500 * time.Millisecond // for what it started and left behind with the other end of our pipe
 	together(cmd)
 	err := cmd.Run()
 	apart(cmd)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // we are being stopped: nothing is said about the release
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it ended with 0; whoever it left is ended too
+		return nil
 	case timed.Err() != nil:
 		return fmt.Errorf("probe: not ended after %s%s", limit, said)
-	case err != nil:
-		return fmt.Errorf("probe: %w%s", err, said)
 	}
-	return nil
+	return fmt.Errorf("probe: %w%s", err, said)
 }
 
 // secrets are variables that lead to keys, which no package needs.

@@ -31,6 +31,7 @@ func TestProbe(t *testing.T) {
 		"ignores the end":       {"trap '' TERM INT; sleep 60 & sleep 60; wait", nil, "not ended after 1s"},
 		"is killed":             {"kill -9 $$", nil, "signal: killed"},
 		"leaves somebody":       {"(sleep 60; touch \"$PWD/../late\") >/dev/null 2>&1 & exit 0", nil, ""},
+		"leaves a writer":       {"sleep 60 & exit 0", nil, ""}, // which holds our end of the pipe
 		"arguments":             {`[ "$#" = 3 ] && [ "$1" = '$HOME; exit 1' ] && [ "$2" = '' ] && [ "$3" = 'é *' ]`, []string{"$HOME; exit 1", "", "é *"}, ""},
 		"folder":                {`[ -f README ] && [ -f bin/check ]`, nil, ""},
 		"through current":       {`case $0 in */caisse/current/bin/check) exit 0;; esac; echo $0; exit 1`, nil, ""},
