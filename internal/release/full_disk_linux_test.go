@@ -1,8 +1,6 @@
 package release_test
 
 import (
-	"caisseauto/internal/durable"
-	"caisseauto/internal/release"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"caisseauto/internal/durable"
+	"caisseauto/internal/release"
 )
 
 // TestFullDisk: with a little more room at each run an update fails somewhere
