@@ -100,6 +100,11 @@ func TestRollbackSigned(t *testing.T) {
 	if got := outcomes(w.run()); got != "" {
 		t.Errorf("afterwards: %s", got)
 	}
+	// By hand it goes further back, and not to what was called back.
+	if r, err := w.till.Rollback(t.Context(), "caisse", "jean"); err != nil || outcomes(r) != "caisse 1.1 rolled back" {
+		t.Errorf("%s, %v", outcomes(r), err)
+	}
+	w.runs("caisse", "1.1")
 	// A till that never had release 3 goes its own way there: 1, 2, 3, and back.
 	w.carry()
 	w.till.Folder, w.till.Products[0].Folder = w.path("other"), w.path("other/caisse")

@@ -69,7 +69,9 @@ func (t *Till) prove(ctx context.Context, s *state, p *Product, b *Batch, tr tri
 	u := t.update(b, manifest.WasInstalled, tr.By, "")
 	if tr.Back {
 		u.Outcome, u.Reason = manifest.WasRolledBack, manifest.Clip("from "+tr.From.Name()+", by an operator", manifest.MaxReason)
-		if left, err := t.kept(p, tr.From); err == nil { // else nobody can install it again anyway
+	}
+	if tr.Back || b.Rollback != nil { // nobody is to come to it again, not by going back either
+		if left, err := t.kept(p, tr.From); err == nil {
 			s.giveUp(left, "rolled back by "+tr.By)
 		}
 	}
