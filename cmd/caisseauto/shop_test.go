@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -260,6 +261,7 @@ func (s *shop) values(file, table, where string) []string {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
+	c.BusyTimeout(10 * time.Second) // the program may be at work
 	var list []string
 	err = c.Query("SELECT * FROM "+table+" WHERE "+where+" ORDER BY 1,2,3,4", func(r *sqlite3.Stmt) error {
 		var b strings.Builder
@@ -284,6 +286,7 @@ func (s *shop) count(file, sql string) (n int64) {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
+	c.BusyTimeout(10 * time.Second) // the program may be at work
 	if err := c.Query(sql, func(r *sqlite3.Stmt) error { n = r.Int(0); return nil }); err != nil {
 		s.t.Fatal(err)
 	}
@@ -352,6 +355,7 @@ func (s *world) text(file, sql string) (v string) {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
+	c.BusyTimeout(10 * time.Second) // the program may be at work
 	if err := c.Query(sql, func(r *sqlite3.Stmt) error { v = r.Text(0); return nil }); err != nil {
 		s.t.Fatal(err)
 	}
