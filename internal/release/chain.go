@@ -17,6 +17,8 @@ import (
 type Batch struct {
 	*manifest.Manifest
 	Position manifest.Position
+	// gone says that its archive is no longer kept, by the stream's head.
+	gone bool
 }
 
 // String names a package for people.
@@ -95,7 +97,7 @@ func openBatch(dir, stream string, n int64, trust *manifest.Trust) (*Batch, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Batch{m, position}, m.Expect(name, stream, n)
+	return &Batch{Manifest: m, Position: position}, m.Expect(name, stream, n)
 }
 
 // readPair reads a statement and its signature.

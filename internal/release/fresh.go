@@ -59,6 +59,9 @@ func (t *Till) look(s *state) ([]*Batch, error) {
 	last := all[upTo].Position
 	s.Epoch, s.Sequence, s.Digest = last.Epoch, last.Sequence, last.Digest
 	s.Issue, s.Issued, s.Head = h.Issue, h.Issued, h.Digest
+	for _, b := range all {
+		b.gone = b.Sequence < h.Oldest
+	}
 	return all[:upTo+1], nil
 }
 

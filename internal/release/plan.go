@@ -13,6 +13,7 @@ const (
 	elsewhere verdict = iota // for another product, system or processor
 	past                     // what runs came with it or after it
 	abandoned                // given up before
+	gone                     // no longer kept by its publisher: what came after it is
 	unfit                    // a way back from a release that does not run here
 	older                    // older than what runs, and no way back to it is signed
 	wanted
@@ -27,6 +28,8 @@ func (t *Till) judge(b *Batch, cur Place, s *state) verdict {
 		return past
 	case s.gave(b):
 		return abandoned
+	case b.gone && b.Rollback == nil: // a way back may find its release on the disk
+		return gone
 	case b.Rollback != nil && (cur.IsZero() || cur.Release != b.Rollback.From):
 		return unfit
 	case b.Rollback != nil:

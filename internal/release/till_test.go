@@ -316,3 +316,23 @@ func TestMoveToNamesake(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestArchivesRemoved: a new till begins where the archives begin that are still
+// kept, and one where an older release runs goes on from there.
+func TestArchivesRemoved(t *testing.T) {
+	w := newWorld(t)
+	for _, v := range []string{"1.0", "1.1", "1.2"} {
+		w.publish(w.request(v, works))
+	}
+	check(t, os.Remove(w.path("outbox/0000000001.tar.zst")))
+	w.carry()
+	if _, err := w.till.Run(t.Context()); !errors.Is(err, release.ErrIncomplete) {
+		t.Errorf("the head does not say so yet: %v", err)
+	}
+	_, err := w.pub.Renew()
+	check(t, err)
+	w.carry()
+	if got := outcomes(w.run()); got != "caisse 1.1 installed, caisse 1.2 installed" {
+		t.Errorf("%s", got)
+	}
+}

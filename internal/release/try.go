@@ -228,7 +228,7 @@ func (t *Till) kept(p *Product, at Place) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{m, position}
+	b := &Batch{Manifest: m, Position: position}
 	if b.Product != p.Name || placeOf(b) != at {
 		return nil, fmt.Errorf("%s: %w: it is the statement of %s, batch %d", p.manifest(at), manifest.ErrRefused, b, b.Sequence)
 	}
