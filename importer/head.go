@@ -26,10 +26,10 @@ func (i *Importer) head(ctx context.Context, pos manifest.Position) (*manifest.H
 		h = nil // never needed to find a batch; but see fresh
 	case err != nil:
 		return known, err
-	case known != nil && older(h, known):
+	case known != nil && h.Older(known.Issue, known.Issued):
 		return known, refuse(manifest.HeadName, "an older head (issue %d of %s) than the one accepted before (issue %d of %s): replayed",
 			h.Issue, stamp(h.Issued), known.Issue, stamp(known.Issued))
-	case known != nil && i.future(h, known):
+	case known != nil && h.Future(i.now(), known.Issued):
 		return known, refuse(manifest.HeadName, "it was issued at %s, in the future of this machine's clock (%s); set the clock right, here or where it was issued",
 			stamp(h.Issued), stamp(i.now()))
 	case known != nil && h.Issue == known.Issue && h.Position() != known.Position():
@@ -52,24 +52,6 @@ func (i *Importer) head(ctx context.Context, pos manifest.Position) (*manifest.H
 			h.Epoch, h.Sequence, pos.Sequence, pos.Epoch)
 	}
 	return h, i.fresh(h)
-}
-
-// older reports whether h is from before known. The counter alone does not
-// say so: a thief of the key could have driven it up once, and every honest
-// head after it would look old for ever.
-func older(h, known *manifest.Head) bool {
-	return h.Issue < known.Issue && !h.Issued.After(known.Issued)
-}
-
-// clockSkew is how far the clocks of server and till may be apart.
-const clockSkew = 24 * time.Hour
-
-// future reports whether h claims a time that this machine's clock, where it
-// can be believed, says has not come. Accepted, it would make every later
-// head look expired.
-func (i *Importer) future(h, known *manifest.Head) bool {
-	now := i.now()
-	return !now.Before(known.Issued) && h.Issued.After(now.Add(clockSkew))
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05Z") }

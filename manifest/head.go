@@ -38,6 +38,24 @@ func checkHead(h *Head) *Refusal {
 	return nil
 }
 
+// ClockSkew is how far the clocks of a head's writer and its reader may be apart.
+const ClockSkew = 24 * time.Hour
+
+// Older reports whether h is from before a head of that issue, issued then (rule
+// H4). The counter alone does not say so: a thief of the key could have driven it
+// up once, and every honest head after it would look old for ever.
+func (h *Head) Older(issue int64, issued time.Time) bool {
+	return h.Issue < issue && !h.Issued.After(issued)
+}
+
+// Future reports whether h claims a time that the reader's clock, now, says has
+// not come, where that clock can be believed: it is not behind known, when the
+// newest accepted head was issued (rule H5). Accepted, it would make every later
+// head look expired.
+func (h *Head) Future(now, known time.Time) bool {
+	return !now.Before(known) && h.Issued.After(now.Add(ClockSkew))
+}
+
 // Expired reports whether the head is stale at the time now. A stale head
 // means that its writer does not run, or that somebody holds back its files:
 // an alarm. What is chained already still applies.

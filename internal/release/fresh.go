@@ -19,9 +19,6 @@ var (
 	ErrIncomplete = errors.New("not all of it has come yet")
 )
 
-// clockSkew is how far the clocks of till and release manager may be apart.
-const clockSkew = 24 * time.Hour
-
 // look reads the stream in the inbox as far as a fresh head vouches for it,
 // and notes in s how far that is. Nothing published yet is no error.
 func (t *Till) look(s *state) ([]*Batch, error) {
@@ -99,12 +96,12 @@ func (t *Till) head(s *state) (*manifest.Head, error) {
 	}
 	now := t.now()
 	switch {
-	case h.Issue < s.Issue && !h.Issued.After(s.Issued):
+	case h.Older(s.Issue, s.Issued):
 		return nil, fmt.Errorf("%s: %w (rule H4): the head is older (issue %d of %s) than the one accepted before (issue %d of %s): replayed; nothing was installed",
 			t.Stream, stale(), h.Issue, stamp(h.Issued), s.Issue, stamp(s.Issued))
 	case h.Issue == s.Issue && h.Digest != s.Head:
 		return nil, fmt.Errorf("%s: %w: %w (rule H4): two heads bear the issue %d: the release key is used on two machines; nothing was installed; call the release manager", t.Stream, manifest.ErrRefused, ErrForked, h.Issue)
-	case s.Issue > 0 && !now.Before(s.Issued) && h.Issued.After(now.Add(clockSkew)):
+	case s.Issue > 0 && h.Future(now, s.Issued):
 		return nil, fmt.Errorf("%s: %w (rule H5): the head was issued at %s, in the future of this machine's clock (%s); nothing was installed; set the clock right, here or where it was issued",
 			t.Stream, stale(), stamp(h.Issued), stamp(now))
 	}
