@@ -25,7 +25,7 @@ func (t *Till) prepare(ctx context.Context, p *Product, b *Batch) error {
 	if _, err := os.Lstat(p.path(at)); err == nil {
 		err := t.verify(ctx, p.path(at), b, true)
 		if err == nil {
-			return t.state(p, b)
+			return t.writeStatement(p, b)
 		}
 		if ctx.Err() != nil {
 			return err
@@ -44,20 +44,20 @@ func (t *Till) prepare(ctx context.Context, p *Product, b *Batch) error {
 		err = durable.SyncTree(fresh)
 	}
 	if err == nil {
-		err = t.state(p, b)
+		err = t.writeStatement(p, b)
 	}
 	if err == nil {
 		err = durable.RenameNew(fresh, p.path(at))
 	}
 	if err != nil { // a full disk is not to stay full of what is of no use
-		return errors.Join(err, os.RemoveAll(fresh), p.unstate(at))
+		return errors.Join(err, os.RemoveAll(fresh), p.removeStatement(at))
 	}
 	return nil
 }
 
-// state writes the signed statement beside the release, for the next run and
+// writeStatement writes the signed statement beside the release, for the next run and
 // for auditors.
-func (t *Till) state(p *Product, b *Batch) error {
+func (t *Till) writeStatement(p *Product, b *Batch) error {
 	doc, sig, err := readPair(filepath.Join(t.Inbox, manifest.FileName(b.Sequence, manifest.ManifestExt)), manifest.MaxManifest)
 	if err != nil {
 		return err
@@ -69,8 +69,8 @@ func (t *Till) state(p *Product, b *Batch) error {
 	return errors.Join(durable.WriteFile(name+".sig", sig, 0o644), durable.WriteFile(name, doc, 0o644))
 }
 
-// unstate removes what state has written.
-func (p *Product) unstate(at Place) error {
+// removeStatement removes what writeStatement has written.
+func (p *Product) removeStatement(at Place) error {
 	return errors.Join(durable.Tree{}.Remove(p.manifest(at)), durable.Tree{}.Remove(p.manifest(at)+".sig"))
 }
 

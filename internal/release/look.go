@@ -1,12 +1,12 @@
 package release
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"caisseauto/internal/durable"
 	"caisseauto/manifest"
-	"path/filepath"
 )
 
 // Software says what runs on the till and how the last attempts ended, for its
@@ -112,9 +112,9 @@ func (t *Till) Standing() ([]Standing, error) {
 	return all, lookErr
 }
 
-// Wanted reports whether the archive of a batch in the inbox is of use here:
-// the next run would install it. What cannot be judged is.
-func (t *Till) Wanted() (func(sequence int64) bool, error) {
+// Wanted returns the numbers of the batches that the next run would install, and
+// so of the archives that it needs.
+func (t *Till) Wanted() (map[int64]bool, error) {
 	all, err := t.Standing()
 	if err != nil {
 		return nil, err
@@ -125,5 +125,5 @@ func (t *Till) Wanted() (func(sequence int64) bool, error) {
 			want[b.Sequence] = true
 		}
 	}
-	return func(n int64) bool { return want[n] }, nil
+	return want, nil
 }

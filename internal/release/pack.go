@@ -23,13 +23,16 @@ type packed struct {
 	empty []string
 }
 
-// fresh empties the staging folder: what a crash left there without a manifest
-// was never promised to anybody.
-func (p *Publisher) fresh() error {
+// stage makes the archive with that number in the staging folder, alone: what a
+// crash left there without a manifest was never promised to anybody.
+func (p *Publisher) stage(sequence int64) (*os.File, error) {
 	if err := os.RemoveAll(p.staging()); err != nil {
-		return err
+		return nil, err
 	}
-	return durable.MkdirAll(p.staging(), 0o755)
+	if err := durable.MkdirAll(p.staging(), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(p.staging(), manifest.FileName(sequence, manifest.ArchiveExt)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 }
 
 // pack writes the files of a folder into an archive, and lists them in pkg.
@@ -40,10 +43,7 @@ func (p *Publisher) pack(ctx context.Context, q Request, pkg *manifest.Package, 
 	}
 	defer dir.close()
 	pkg.Files = dir.files
-	if err := p.fresh(); err != nil {
-		return nil, err
-	}
-	out, err := os.OpenFile(filepath.Join(p.staging(), manifest.FileName(sequence, manifest.ArchiveExt)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := p.stage(sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,6 @@ func released(all []*Batch, q *Request, release int64) *Batch {
 // staging folder, under the new number.
 func (p *Publisher) again(ctx context.Context, all []*Batch, q Request, pkg *manifest.Package) (_ *packed, err error) {
 	to := released(all, &q, pkg.Release)
-	sum := archive.Sum{Size: to.Archive.Size, SHA256: to.Archive.SHA256, TarSize: to.Archive.TarSize}
 	var in *os.File
 	for _, dir := range append([]string{p.Outbox}, q.Archives...) {
 		in, err = durable.Tree{}.OpenRegular(filepath.Join(dir, to.Archive.Name))
@@ -129,16 +128,13 @@ func (p *Publisher) again(ctx context.Context, all []*Batch, q Request, pkg *man
 		return nil, fmt.Errorf("the archive of %s: %w; bring it back from the drop or a backup; nothing was published", to, err)
 	}
 	defer in.Close()
-	if err := p.fresh(); err != nil {
-		return nil, err
-	}
-	if err := archive.Check(in, sum); err != nil {
+	if err := archive.Check(in, to.sum()); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w; nothing was published", in.Name(), manifest.ErrRefused, err)
 	}
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	out, err := os.OpenFile(filepath.Join(p.staging(), manifest.FileName(q.place(all).Sequence, manifest.ArchiveExt)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := p.stage(q.place(all).Sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +145,7 @@ func (p *Publisher) again(ctx context.Context, all []*Batch, q Request, pkg *man
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return &packed{sum: sum}, durable.SyncFile(out)
+	return &packed{sum: to.sum()}, durable.SyncFile(out)
 }
 
 // reserve writes the manifest beside the staged archive. From then on its
@@ -265,11 +261,15 @@ func readAll(b *Batch, f *os.File) error {
 	}
 }
 
+// sum is what the manifest says of the archive.
+func (b *Batch) sum() archive.Sum {
+	return archive.Sum{Size: b.Archive.Size, SHA256: b.Archive.SHA256, TarSize: b.Archive.TarSize}
+}
+
 // openArchive checks size and digest of an archive, and opens it for reading:
 // the same open file.
 func openArchive(b *Batch, f *os.File) (*archive.Reader, error) {
-	a := b.Archive
-	if err := archive.Check(f, archive.Sum{Size: a.Size, SHA256: a.SHA256, TarSize: a.TarSize}); err != nil {
+	if err := archive.Check(f, b.sum()); err != nil {
 		return nil, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -279,7 +279,7 @@ func openArchive(b *Batch, f *os.File) (*archive.Reader, error) {
 	for i, file := range b.Files {
 		members[i] = archive.Member{Name: file.Name, Size: file.Size, SHA256: file.SHA256}
 	}
-	return form.NewReader(f, members, a.TarSize)
+	return form.NewReader(f, members, b.Archive.TarSize)
 }
 
 // Needs returns the number of the batch whose archive Publish needs for a

@@ -180,15 +180,14 @@ func (p *Product) sweep() error {
 	return nil
 }
 
-// prune removes the oldest releases beyond keep, and never one of those that
-// are named.
-func (p *Product) prune(keep int, but ...Place) (removed []Place, err error) {
+// prune removes the oldest releases beyond keep, and never the one that runs.
+func (p *Product) prune(keep int, cur Place) (removed []Place, err error) {
 	all, err := p.Releases()
 	if err != nil {
 		return nil, err
 	}
 	for i := 0; i < len(all) && len(all)-len(removed) > keep; i++ {
-		if slices.Contains(but, all[i]) {
+		if all[i] == cur {
 			continue
 		}
 		if err := p.remove(all[i]); err != nil {
@@ -209,5 +208,5 @@ func (p *Product) remove(at Place) error {
 	if err := durable.RenameNew(p.path(at), old); err != nil {
 		return err
 	}
-	return errors.Join(p.unstate(at), os.RemoveAll(old))
+	return errors.Join(p.removeStatement(at), os.RemoveAll(old))
 }
