@@ -17,7 +17,6 @@ import (
 	"caisseauto/importer"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/durable"
 	"caisseauto/internal/release"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
@@ -282,15 +281,7 @@ func (j *publishJob) adopt(ctx context.Context, p *release.Publisher) (top int64
 	if j.drop == nil {
 		return 0, nil
 	}
-	if err := durable.MkdirAll(j.seenRoot(), 0o755); err != nil {
-		return 0, err
-	}
-	local, err := openLocal(j.seenRoot(), true)
-	if err != nil {
-		return 0, err
-	}
-	defer local.Close()
-	if _, err := mirrorInbox(ctx, j.seenRoot(), local, j.drop, p.Stream, drop.MirrorOptions{Skip: isArchive, Log: j.app.log()}); err != nil {
+	if err := j.see(ctx, p.Stream, drop.MirrorOptions{Skip: isArchive}); err != nil {
 		return 0, fmt.Errorf("looking at the drop: %w; nothing was published", err)
 	}
 	n, top, err := p.Adopt(j.seenFolder(p.Stream))
@@ -310,14 +301,20 @@ func (j *publishJob) fetchArchive(ctx context.Context, p *release.Publisher, q r
 	if err != nil || n == 0 || j.drop == nil {
 		return err
 	}
+	bar := j.app.bar("fetching", true)
+	defer bar.close()
+	return j.see(ctx, p.Stream, drop.MirrorOptions{From: n, To: n, Progress: bar.copied})
+}
+
+// see copies what the drop shows of a stream to where it is looked at.
+func (j *publishJob) see(ctx context.Context, stream string, o drop.MirrorOptions) error {
 	local, err := openLocal(j.seenRoot(), true)
 	if err != nil {
 		return err
 	}
 	defer local.Close()
-	bar := j.app.bar("fetching", true)
-	defer bar.close()
-	_, err = mirrorInbox(ctx, j.seenRoot(), local, j.drop, p.Stream, drop.MirrorOptions{From: n, To: n, Progress: bar.copied, Log: j.app.log()})
+	o.Log = j.app.log()
+	_, err = mirrorInbox(ctx, j.seenRoot(), local, j.drop, stream, o)
 	return err
 }
 

@@ -156,17 +156,13 @@ func (u *updater) install(ctx context.Context) error {
 	}
 	var fetchErr error
 	if !u.flags.noFetch {
-		if fetchErr = u.fetchManifests(ctx); fetchErr != nil && !errors.Is(fetchErr, drop.ErrUnavailable) {
+		if _, fetchErr = u.fetchManifests(ctx); fetchErr != nil && !errors.Is(fetchErr, drop.ErrUnavailable) {
 			return fmt.Errorf("fetching %s: %w; nothing was installed", u.packages.Stream, fetchErr)
 		}
 		u.packages.Fetch = u.fetchArchive
 	}
 	r, err := u.packages.Run(ctx)
-	u.bar.close()
-	err = errors.Join(err, u.tell(ctx))
-	if perr := u.print(r, err); err == nil {
-		err = perr
-	}
+	err = u.conclude(ctx, r, err)
 	if err == nil && fetchErr != nil {
 		return fmt.Errorf("what the inbox held is installed, but nothing could be fetched: %w", fetchErr)
 	}
@@ -207,6 +203,11 @@ func (u *updater) rollback(ctx context.Context) error {
 		return fmt.Errorf("going back waits: %w; nothing was changed", err)
 	}
 	r, err := u.packages.Rollback(ctx, product, by)
+	return u.conclude(ctx, r, err)
+}
+
+// conclude tells what a run came to, in the till's journal and here.
+func (u *updater) conclude(ctx context.Context, r release.Report, err error) error {
 	u.bar.close()
 	err = errors.Join(err, u.tell(ctx))
 	if perr := u.print(r, err); err == nil {
@@ -218,32 +219,27 @@ func (u *updater) rollback(ctx context.Context) error {
 // fetchManifests copies what is signed of the stream: every manifest, for a
 // till follows the chain from the first, and the head. Archives are fetched
 // one by one when they are wanted.
-func (u *updater) fetchManifests(ctx context.Context) error {
-	d, err := u.remote(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{Skip: isArchive})
-	return err
+func (u *updater) fetchManifests(ctx context.Context) (drop.Report, error) {
+	return u.mirrorPackages(ctx, drop.MirrorOptions{Skip: isArchive})
 }
 
 func (u *updater) fetchArchive(ctx context.Context, sequence int64) error {
+	_, err := u.mirrorPackages(ctx, drop.MirrorOptions{From: sequence, To: sequence})
+	return err
+}
+
+func (u *updater) mirrorPackages(ctx context.Context, o drop.MirrorOptions) (drop.Report, error) {
 	d, err := u.remote(ctx)
 	if err != nil {
-		return err
+		return drop.Report{}, err
 	}
-	_, err = u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{From: sequence, To: sequence})
-	return err
+	return u.mirrorStream(ctx, d, u.packages.Stream, o)
 }
 
 // fetchAll brings what the next update needs into the inbox, and installs
 // nothing.
 func (u *updater) fetchAll(ctx context.Context) (drop.Report, error) {
-	d, err := u.remote(ctx)
-	if err != nil {
-		return drop.Report{}, err
-	}
-	first, err := u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{Skip: isArchive})
+	first, err := u.fetchManifests(ctx)
 	if err != nil {
 		return first, err
 	}
@@ -251,9 +247,9 @@ func (u *updater) fetchAll(ctx context.Context) (drop.Report, error) {
 	if err != nil {
 		return first, err
 	}
-	second, err := u.mirrorStream(ctx, d, u.packages.Stream, drop.MirrorOptions{Skip: func(base string) bool {
+	second, err := u.mirrorPackages(ctx, drop.MirrorOptions{Skip: func(base string) bool {
 		n, ok := drop.Sequence(base)
-		return ok && isArchive(base) && !wanted(n)
+		return ok && isArchive(base) && !wanted[n]
 	}})
 	second.Files, second.Bytes = first.Files+second.Files, first.Bytes+second.Bytes
 	return second, err
