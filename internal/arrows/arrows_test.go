@@ -54,8 +54,8 @@ func (s *source) arrows() (wrong []string) {
 	return wrong
 }
 
-// rule returns the list of a room, or that of the nearest folder above it
-// which has one for all below.
+// rule returns the list of a room, or of a package from outside, or that of
+// the nearest folder above it which has one for all below.
 func rule(rules map[string][]string, room string) ([]string, bool) {
 	if list, ok := rules[room]; ok {
 		return list, true
@@ -84,7 +84,7 @@ func imports(f *ast.File) (paths []string) {
 func (s *source) homes() (wrong []string) {
 	for _, f := range s.files {
 		for _, p := range imports(f.tree) {
-			if home, kept := only[p]; kept && !matches(home, f.name) && !(f.test && matches(home, f.room)) {
+			if home, kept := rule(only, p); kept && !matches(home, f.name) && !(f.test && matches(home, f.room)) {
 				wrong = append(wrong, fmt.Sprintf("%s: only %s may import %s", f.name, strings.Join(home, ", "), p))
 			}
 		}

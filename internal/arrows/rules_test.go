@@ -32,18 +32,22 @@ var arrows = map[string][]string{
 	"internal/sftpd":          {"internal/durable", "internal/drop"},
 	"internal/retail":         {"internal/sqlite/sqlite3", "testdata/schema"},
 	"testdata/schema":         {},
+
+	// What only tests import.
+	"internal/postgres/pgtest": {},
 }
 
 // testArrows are allowed to test files beside those above: the real thing on
 // the other side, rather than a copy of it that cannot fail.
 var testArrows = map[string][]string{
 	"cmd/...":            {"manifest", "testdata/..."},
-	"exporter":           {"keys", "internal/sqlite/...", "internal/retail", "testdata/..."},
-	"importer":           {"keys", "internal/sqlite/...", "internal/retail", "testdata/..."},
+	"exporter":           {"keys", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
+	"importer":           {"keys", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
 	"internal/drop":      {"internal/drop/droptest", "internal/sftpd"},
 	"internal/drop/sftp": {"internal/drop/droptest", "internal/sftpd", "internal/durable"},
 	"internal/sftpd":     {"internal/drop/..."},
 	"internal/sqlite":    {"internal/retail", "testdata/..."},
+	"internal/postgres":  {"internal/postgres/pgtest", "internal/retail", "testdata/..."},
 	"internal/release":   {"keys"},
 	"internal/proof":     {"keys"},
 	"internal/verify":    {"testdata/..."},
@@ -51,7 +55,8 @@ var testArrows = map[string][]string{
 	"internal/inspect":   {"importer", "testdata/..."},
 }
 
-// only says which files alone may import a package from outside.
+// only says which files alone may import a package from outside; a name that
+// ends in "/..." stands for a package and all below it.
 var only = map[string][]string{
 	// Extract and Unarchive of this library write outside their folder
 	// (CVE-2024-0406), and no fix is coming: one adaptor keeps to the calls
@@ -63,6 +68,7 @@ var only = map[string][]string{
 	// each other's locks (https://www.sqlite.org/howtocorrupt.html, 2.2).
 	"modernc.org/sqlite":              {"internal/sqlite/..."},
 	"modernc.org/sqlite/lib":          {"internal/sqlite/..."},
+	"github.com/jackc/pgx/v5/...":     {"internal/postgres/..."},
 	"github.com/pkg/sftp":             {"internal/drop/sftp/...", "internal/sftpd/..."},
 	"github.com/pelletier/go-toml/v2": {"internal/config/..."},
 }
