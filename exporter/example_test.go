@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"caisseauto/exporter"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
@@ -26,8 +27,8 @@ func Example() {
 	db := filepath.Join(dir, "erp.db")
 	change(db, "CREATE TABLE article(code TEXT PRIMARY KEY NOT NULL, label TEXT, price INTEGER)")
 	change(db, "INSERT INTO article VALUES('A1', 'Café', 275), ('A2', 'Thé', 199)")
-	capture := sqlite.NewCapture(map[string]sqlite.SourceConfig{
-		"ACME/down": {Tables: []sqlite.TableConfig{{Name: "article", Columns: true}}},
+	capture := sqlite.NewCapture(map[string]database.SourceConfig{
+		"ACME/down": {Tables: []database.TableConfig{{Name: "article", Columns: true}}},
 	})
 	if err := capture.Install(ctx, db, sqlite.SourceOptions{}); err != nil {
 		log.Fatal(err)

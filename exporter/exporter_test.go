@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/exporter"
+	"caisseauto/internal/database"
 	"caisseauto/internal/durable"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
@@ -51,7 +52,7 @@ func (f *fragile) Publish(ctx context.Context, stream string, p manifest.Pending
 
 // articles is what the test's database carries.
 func articles() *sqlite.Capture {
-	return sqlite.NewCapture(map[string]sqlite.SourceConfig{"ACME/down": {Tables: []sqlite.TableConfig{{Name: "article"}}}})
+	return sqlite.NewCapture(map[string]database.SourceConfig{"ACME/down": {Tables: []database.TableConfig{{Name: "article"}}}})
 }
 
 func newExporter(t *testing.T) (*exporter.Exporter, string) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
@@ -130,7 +131,7 @@ func dumpTable(t *testing.T, path, table string) string {
 	}
 	defer c.Close()
 	var b strings.Builder
-	err = c.Query("SELECT * FROM "+sqlite.Quote(table)+" ORDER BY 1, 2", func(s *sqlite3.Stmt) error {
+	err = c.Query("SELECT * FROM "+database.Quote(table)+" ORDER BY 1, 2", func(s *sqlite3.Stmt) error {
 		for i := range s.Columns() {
 			v := s.Value(i)
 			fmt.Fprintf(&b, "%d:%d:%v:%q|", v.Kind, v.Int, v.Real, v.Bytes)

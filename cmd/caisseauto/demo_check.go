@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/retail"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
@@ -115,13 +116,13 @@ func (s snapshot) read(c *sqlite3.Conn, t retail.Table, till string) error {
 	var columns []string
 	for _, col := range table.Columns {
 		if !slices.Contains(t.Exclude, col.Name) {
-			columns = append(columns, sqlite.Quote(col.Name))
+			columns = append(columns, database.Quote(col.Name))
 		}
 	}
 	list := strings.Join(columns, ", ")
-	sql, args := "SELECT "+list+" FROM "+sqlite.Quote(t.Name), []any{}
+	sql, args := "SELECT "+list+" FROM "+database.Quote(t.Name), []any{}
 	if t.DossierColumn != "" {
-		sql += " WHERE " + sqlite.Quote(t.DossierColumn) + " = ?"
+		sql += " WHERE " + database.Quote(t.DossierColumn) + " = ?"
 		args = append(args, demoDossier)
 	}
 	if user := map[string]string{"utilisateur": "code", "utilisateur_caisse": "utilisateur"}[t.Name]; user != "" && till != "" {
@@ -154,7 +155,7 @@ func (d *demo) strangers(number string) (n int64, err error) {
 		if t.DossierColumn == "" {
 			continue
 		}
-		sql := "SELECT count(*) FROM " + sqlite.Quote(t.Name) + " WHERE " + sqlite.Quote(t.DossierColumn) + " <> ?"
+		sql := "SELECT count(*) FROM " + database.Quote(t.Name) + " WHERE " + database.Quote(t.DossierColumn) + " <> ?"
 		if err := c.Query(sql, func(s *sqlite3.Stmt) error { n += s.Int(0); return nil }, demoDossier); err != nil {
 			return 0, err
 		}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/retail"
-	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/internal/term"
 )
@@ -225,7 +225,7 @@ func (d *demo) lines(table string, tills ...string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = c.Query("SELECT * FROM "+sqlite.Quote(table)+" WHERE dossier = ?", func(s *sqlite3.Stmt) error {
+		err = c.Query("SELECT * FROM "+database.Quote(table)+" WHERE dossier = ?", func(s *sqlite3.Stmt) error {
 			var line []byte
 			for i := range s.Columns() {
 				v := s.Value(i)

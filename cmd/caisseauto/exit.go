@@ -10,6 +10,7 @@ import (
 	"caisseauto/exporter"
 	"caisseauto/importer"
 	"caisseauto/internal/config"
+	"caisseauto/internal/database"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
 	"caisseauto/internal/release"
@@ -59,7 +60,7 @@ func exitCode(err error) int {
 	var conf *config.Error
 	switch {
 	case errors.As(err, &usage), errors.As(err, &conf), strings.HasPrefix(err.Error(), "unknown command"),
-		errors.Is(err, sqlite.ErrNotInstalled), sqlite3.IsCannotOpen(err):
+		errors.Is(err, database.ErrNotInstalled), sqlite3.IsCannotOpen(err):
 		return exitUsage
 	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost), errors.Is(err, sqlite.ErrForked),
 		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting), errors.Is(err, errFindings),
@@ -71,14 +72,14 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, release.ErrForked):
 		return exitOperator
-	case errors.Is(err, drop.ErrDenied), errors.Is(err, keys.ErrPermission), errors.Is(err, exporter.ErrKey):
+	case errors.Is(err, drop.ErrDenied), errors.Is(err, database.ErrDenied), errors.Is(err, keys.ErrPermission), errors.Is(err, exporter.ErrKey):
 		return exitDenied
-	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, release.ErrIncomplete):
+	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, database.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, release.ErrIncomplete):
 		return exitUnavailable
-	case errors.Is(err, sqlite.ErrBusy), errors.Is(err, sqlite.ErrMoved), errors.Is(err, errBusy), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
+	case errors.Is(err, database.ErrBusy), errors.Is(err, database.ErrMoved), errors.Is(err, errBusy), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
 		return exitBusy
-	case errors.Is(err, sqlite.ErrNoSpace), errors.Is(err, drop.ErrNoSpace), errors.Is(err, release.ErrNoRoom), durable.IsNoSpace(err),
-		errors.Is(err, syscall.EROFS), errors.Is(err, sqlite.ErrReadOnly):
+	case errors.Is(err, database.ErrNoSpace), errors.Is(err, drop.ErrNoSpace), errors.Is(err, release.ErrNoRoom), durable.IsNoSpace(err),
+		errors.Is(err, syscall.EROFS), errors.Is(err, database.ErrReadOnly):
 		return exitCannotWrite
 	case errors.Is(err, fs.ErrPermission):
 		return exitDenied

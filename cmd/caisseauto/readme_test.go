@@ -14,6 +14,7 @@ import (
 	"caisseauto/exporter"
 	"caisseauto/importer"
 	"caisseauto/internal/config"
+	"caisseauto/internal/database"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
 	"caisseauto/internal/release"
@@ -62,22 +63,24 @@ func TestExitCode(t *testing.T) {
 	}{
 		{&usageError{fs.ErrInvalid}, exitUsage},
 		{&config.Error{}, exitUsage},
-		{sqlite.ErrNotInstalled, exitUsage},
+		{database.ErrNotInstalled, exitUsage},
 		{importer.ErrRefused, exitRefused},
 		{drop.ErrTooMany, exitRefused},
 		{drop.ErrTooLarge, exitRefused},
 		{drop.ErrUnavailable, exitUnavailable},
+		{database.ErrUnavailable, exitUnavailable},
 		{context.DeadlineExceeded, exitUnavailable},
 		{drop.ErrNoSpace, exitCannotWrite},
-		{sqlite.ErrNoSpace, exitCannotWrite},
+		{database.ErrNoSpace, exitCannotWrite},
 		{syscall.ENOSPC, exitCannotWrite},
 		{syscall.EROFS, exitCannotWrite},
-		{sqlite.ErrReadOnly, exitCannotWrite},
-		{sqlite.ErrBusy, exitBusy},
-		{sqlite.ErrMoved, exitBusy},
+		{database.ErrReadOnly, exitCannotWrite},
+		{database.ErrBusy, exitBusy},
+		{database.ErrMoved, exitBusy},
 		{durable.ErrLocked, exitBusy},
 		{context.Canceled, exitBusy},
 		{drop.ErrDenied, exitDenied},
+		{database.ErrDenied, exitDenied},
 		{keys.ErrPermission, exitDenied},
 		{exporter.ErrKey, exitDenied},
 		{fs.ErrPermission, exitDenied},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"caisseauto/internal/config"
+	"caisseauto/internal/database"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/drop/sftp"
 	"caisseauto/internal/sqlite"
@@ -135,21 +136,21 @@ func streamFolder(root, stream string) string { return filepath.Join(root, filep
 // captureOf says what the journal of the server's database is to record: the
 // tables of all dossiers, since they share one journal.
 func captureOf(cfg *config.Server) *sqlite.Capture {
-	streams := map[string]sqlite.SourceConfig{}
+	streams := map[string]database.SourceConfig{}
 	for _, d := range cfg.Dossiers {
-		streams[streamDown(d.Code)] = sqlite.SourceConfig{Tables: tablesDown(d), Uploads: tablesUp(d)}
+		streams[streamDown(d.Code)] = database.SourceConfig{Tables: tablesDown(d), Uploads: tablesUp(d)}
 	}
 	return sqlite.NewCapture(streams)
 }
 
 // tablesDown are the tables of a dossier that travel to the tills.
-func tablesDown(d config.Dossier) []sqlite.TableConfig {
-	var out []sqlite.TableConfig
+func tablesDown(d config.Dossier) []database.TableConfig {
+	var out []database.TableConfig
 	for _, t := range d.Tables {
 		if t.Direction == config.DirectionUp {
 			continue
 		}
-		out = append(out, sqlite.TableConfig{
+		out = append(out, database.TableConfig{
 			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code,
 			Exclude: t.Exclude, Columns: t.Capture == config.CaptureColumns,
 			Touches: t.Touches, TouchesColumns: t.TouchesColumns,
@@ -159,10 +160,10 @@ func tablesDown(d config.Dossier) []sqlite.TableConfig {
 }
 
 // tablesUp are the tables of a dossier that its tills send.
-func tablesUp(d config.Dossier) []sqlite.UploadConfig {
-	var out []sqlite.UploadConfig
+func tablesUp(d config.Dossier) []database.UploadConfig {
+	var out []database.UploadConfig
 	for _, t := range d.Tables {
-		u := sqlite.UploadConfig{
+		u := database.UploadConfig{
 			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code, TillColumn: t.TillColumn, NumberColumn: t.NumberColumn,
 			Totals: t.Totals, Parent: t.Parent, ParentColumns: t.ParentColumns, Exclude: t.Exclude,
 			Conflict: t.Conflict, VersionColumn: t.VersionColumn,

@@ -17,9 +17,10 @@ var arrows = map[string][]string{
 	"internal/term":           {},
 	"internal/schedule":       {},
 	"internal/arrows":         {},
-	"internal/sqlite":         {"internal/sqlite/sqlite3", "internal/change", "manifest"},
+	"internal/database":       {"manifest", "internal/change"},
+	"internal/sqlite":         {"internal/sqlite/sqlite3", "internal/database", "internal/change", "manifest"},
 	"internal/sqlite/sqlite3": {"internal/change"},
-	"internal/postgres":       {"internal/change", "manifest"},
+	"internal/postgres":       {"internal/database", "internal/change", "manifest"},
 	"internal/release":        {"manifest", "internal/archive", "internal/durable"},
 	"internal/proof":          {"manifest"},
 	"internal/page":           {"internal/term"},
@@ -41,8 +42,8 @@ var arrows = map[string][]string{
 // the other side, rather than a copy of it that cannot fail.
 var testArrows = map[string][]string{
 	"cmd/...":            {"manifest", "testdata/..."},
-	"exporter":           {"keys", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
-	"importer":           {"keys", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
+	"exporter":           {"keys", "internal/database", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
+	"importer":           {"keys", "internal/database", "internal/sqlite/...", "internal/postgres/...", "internal/retail", "testdata/..."},
 	"internal/drop":      {"internal/drop/droptest", "internal/sftpd"},
 	"internal/drop/sftp": {"internal/drop/droptest", "internal/sftpd", "internal/durable"},
 	"internal/sftpd":     {"internal/drop/..."},

@@ -143,9 +143,9 @@ func (t *Till) Check(ctx context.Context, m *manifest.Manifest) error {
 
 // Apply applies the rows of a verified batch, and writes the ledger row that
 // says so, in one transaction. p is the batch's own position; the ledger must
-// stand at the one before it, else the error wraps [ErrMoved]. Rows that the
+// stand at the one before it, else the error wraps [database.ErrMoved]. Rows that the
 // database does not take make an error that wraps [manifest.ErrRefused]; see
-// also [ErrBusy], [ErrNoSpace] and [ErrReadOnly]. After any error, and after
+// also [database.ErrBusy], [database.ErrNoSpace] and [database.ErrReadOnly]. After any error, and after
 // a crash at any moment, the database is as it was.
 //
 // What can be done without the lock is done before it is taken: the rows are

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -163,7 +164,7 @@ func (f *filtered) worth() bool {
 func (op *applyOp) checkRow(row []change.Value) error {
 	for j, i := range op.key {
 		if row[i].Kind == change.Null {
-			return refuseTable(op.table.Name, "a row has NULL in %s, which is in the key", Quote(op.table.key[j].Name))
+			return refuseTable(op.table.Name, "a row has NULL in %s, which is in the key", database.Quote(op.table.key[j].Name))
 		}
 	}
 	return nil
@@ -319,7 +320,7 @@ func sameContent(v *change.Value, s *sqlite3.Stmt, i int) bool {
 // does not have.
 func (r *applyRun) surplus(s *stage, t *applyTable, f *filtered) error {
 	live := int64(0)
-	name := Quote(t.Name)
+	name := database.Quote(t.Name)
 	err := r.t.conn.Query("SELECT count(*) FROM "+name, func(q *sqlite3.Stmt) error { live = q.Int(0); return nil })
 	if err != nil || live == f.matched {
 		return err
@@ -331,7 +332,7 @@ func (r *applyRun) surplus(s *stage, t *applyTable, f *filtered) error {
 	if _, err := r.op(h); err != nil {
 		return err
 	}
-	err = r.t.conn.Query("SELECT "+QuoteAll("", h.Columns)+" FROM "+name, func(q *sqlite3.Stmt) error {
+	err = r.t.conn.Query("SELECT "+database.QuoteAll("", h.Columns)+" FROM "+name, func(q *sqlite3.Stmt) error {
 		r.key = r.key[:0]
 		for j := range h.Columns {
 			r.key = append(r.key, q.Value(j))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -178,7 +179,7 @@ func dumpLive(t testing.TB, c *sqlite3.Conn) []string {
 func dumpLiveTable(t testing.TB, c *sqlite3.Conn, name string) []string {
 	t.Helper()
 	var lines []string
-	err := c.Query("SELECT * FROM "+Quote(name), func(s *sqlite3.Stmt) error {
+	err := c.Query("SELECT * FROM "+database.Quote(name), func(s *sqlite3.Stmt) error {
 		line := name
 		for i := range s.Columns() {
 			v := s.Value(i)

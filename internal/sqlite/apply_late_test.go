@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -190,7 +191,7 @@ func TestLateNoSpace(t *testing.T) {
 			}
 			before := dumpLive(t, c)
 			second := lateBatch(first.p)
-			if _, err := second.apply(till); !errors.Is(err, ErrNoSpace) {
+			if _, err := second.apply(till); !errors.Is(err, database.ErrNoSpace) {
 				t.Fatalf("%v", err)
 			}
 			if d := diffLines(before, dumpLive(t, c)); d != "" {
@@ -271,7 +272,7 @@ func TestApplyBusyProcess(t *testing.T) {
 	second := lateBatch(first.p)
 	start := time.Now()
 	_, err = second.apply(till)
-	if took := time.Since(start); !errors.Is(err, ErrBusy) || took < wait {
+	if took := time.Since(start); !errors.Is(err, database.ErrBusy) || took < wait {
 		t.Errorf("after %s: %v", took, err)
 	}
 	if d := diffLines(before, dumpLive(t, c)); d != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -72,7 +73,7 @@ func (r *applyRun) firstLoad(m *manifest.Manifest, p manifest.Position, rows cha
 func (r *applyRun) empty() (bool, error) {
 	for _, t := range r.plan.tables {
 		found := false
-		err := r.t.conn.Query("SELECT 1 FROM "+Quote(t.Name)+" LIMIT 1", func(*sqlite3.Stmt) error { found = true; return nil })
+		err := r.t.conn.Query("SELECT 1 FROM "+database.Quote(t.Name)+" LIMIT 1", func(*sqlite3.Stmt) error { found = true; return nil })
 		if err != nil || found {
 			return false, err
 		}
@@ -174,8 +175,8 @@ func (r *applyRun) dropIndexes() ([]droppedIndex, error) {
 		}
 	}
 	for _, x := range list {
-		if err := r.t.conn.Exec("DROP INDEX main." + Quote(x.Name)); err != nil {
-			return nil, fmt.Errorf("index %s: %w", Quote(x.Name), err)
+		if err := r.t.conn.Exec("DROP INDEX main." + database.Quote(x.Name)); err != nil {
+			return nil, fmt.Errorf("index %s: %w", database.Quote(x.Name), err)
 		}
 	}
 	return list, nil
@@ -239,7 +240,7 @@ func (t *Till) indexSQL(name string) (sql string, err error) {
 // duplicates names two rows that a unique index does not take together.
 func (r *applyRun) duplicates(x droppedIndex, err error) error {
 	if !sqlite3.IsUnique(err) {
-		return fmt.Errorf("making index %s again: %w", Quote(x.Name), err)
+		return fmt.Errorf("making index %s again: %w", database.Quote(x.Name), err)
 	}
 	list := ""
 	for i, c := range x.Columns {
@@ -247,11 +248,11 @@ func (r *applyRun) duplicates(x droppedIndex, err error) error {
 			list += ", "
 		}
 		if c.Name != "" {
-			list += Quote(c.Name)
+			list += database.Quote(c.Name)
 		} else {
 			list += "(" + c.Expr + ")"
 		}
-		list += " COLLATE " + Quote(c.Collation)
+		list += " COLLATE " + database.Quote(c.Collation)
 	}
 	where := ""
 	if x.Where != "" {
@@ -262,10 +263,10 @@ func (r *applyRun) duplicates(x droppedIndex, err error) error {
 		keys[i] = k.Name
 	}
 	two := ""
-	sql := fmt.Sprintf("SELECT min(%[1]s), max(%[1]s) FROM %[2]s%[3]s GROUP BY %[4]s HAVING count(*)>1 LIMIT 1", Quote(keys[0]), Quote(x.table.Name), where, list)
+	sql := fmt.Sprintf("SELECT min(%[1]s), max(%[1]s) FROM %[2]s%[3]s GROUP BY %[4]s HAVING count(*)>1 LIMIT 1", database.Quote(keys[0]), database.Quote(x.table.Name), where, list)
 	_ = r.t.conn.Query(sql, func(s *sqlite3.Stmt) error {
-		two = fmt.Sprintf(" (for instance rows %s=%s and %s)", Quote(keys[0]), showValue(s.Value(0)), showValue(s.Value(1)))
+		two = fmt.Sprintf(" (for instance rows %s=%s and %s)", database.Quote(keys[0]), showValue(s.Value(0)), showValue(s.Value(1)))
 		return nil
 	})
-	return refuseTable(x.table.Name, "two rows of the batch are the same to its unique index %s on (%s)%s; correct them at the server", Quote(x.Name), list, two)
+	return refuseTable(x.table.Name, "two rows of the batch are the same to its unique index %s on (%s)%s; correct them at the server", database.Quote(x.Name), list, two)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -127,10 +128,10 @@ func (t *Till) violations(plan *applyPlan) []string {
 
 // violation describes one row of foreign_key_check.
 func (t *Till) violation(name string, s *sqlite3.Stmt) string {
-	text := fmt.Sprintf("table %s", Quote(name))
+	text := fmt.Sprintf("table %s", database.Quote(name))
 	tab, err := ReadTable(t.conn, name)
 	if err != nil {
-		return text + " refers to " + Quote(s.Text(1))
+		return text + " refers to " + database.Quote(s.Text(1))
 	}
 	var cols []string
 	for _, f := range t.foreignKey(name, s.Int(2)) {
@@ -140,14 +141,14 @@ func (t *Till) violation(name string, s *sqlite3.Stmt) string {
 	}
 	cols = append(append([]string{}, tab.Key...), cols...)
 	if !tab.WithoutRowid && len(cols) > 0 {
-		_ = t.conn.Query("SELECT "+QuoteAll("", cols)+" FROM "+Quote(name)+" WHERE rowid=?1", func(r *sqlite3.Stmt) error {
+		_ = t.conn.Query("SELECT "+database.QuoteAll("", cols)+" FROM "+database.Quote(name)+" WHERE rowid=?1", func(r *sqlite3.Stmt) error {
 			for i, c := range cols {
-				text += fmt.Sprintf(" %s=%s", Quote(c), showValue(r.Value(i)))
+				text += fmt.Sprintf(" %s=%s", database.Quote(c), showValue(r.Value(i)))
 			}
 			return nil
 		}, s.Int(0))
 	}
-	return text + " has no parent in " + Quote(s.Text(1))
+	return text + " has no parent in " + database.Quote(s.Text(1))
 }
 
 // foreignKey returns the child columns of a table's foreign key by its id.

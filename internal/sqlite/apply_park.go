@@ -10,6 +10,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -117,7 +118,7 @@ func (op *applyOp) holdersSQL(x *Index) string {
 	if x.Where != "" {
 		cond = append(cond, "("+x.Where+")")
 	}
-	return fmt.Sprintf("SELECT %s FROM %s WHERE %s AND NOT (%s)", t.keyList(), Quote(t.Name), strings.Join(cond, " AND "), op.where())
+	return fmt.Sprintf("SELECT %s FROM %s WHERE %s AND NOT (%s)", t.keyList(), database.Quote(t.Name), strings.Join(cond, " AND "), op.where())
 }
 
 // valueSQL returns the value that a column is going to have: the row's, or
@@ -128,7 +129,7 @@ func (op *applyOp) valueSQL(column string) string {
 			return param(i)
 		}
 	}
-	return fmt.Sprintf("(SELECT %s FROM %s WHERE %s)", Quote(column), Quote(op.table.Name), op.where())
+	return fmt.Sprintf("(SELECT %s FROM %s WHERE %s)", database.Quote(column), database.Quote(op.table.Name), op.where())
 }
 
 // asTable returns a SELECT of one row that looks like the row to come.
@@ -136,7 +137,7 @@ func (op *applyOp) asTable() string {
 	var list []string
 	for _, c := range op.table.Columns {
 		if !c.Generated {
-			list = append(list, op.valueSQL(c.Name)+" AS "+Quote(c.Name))
+			list = append(list, op.valueSQL(c.Name)+" AS "+database.Quote(c.Name))
 		}
 	}
 	return "SELECT " + strings.Join(list, ", ")
@@ -148,7 +149,7 @@ func (t *applyTable) keyList() string {
 	for i, k := range t.key {
 		names[i] = k.Name
 	}
-	return QuoteAll("", names)
+	return database.QuoteAll("", names)
 }
 
 // whereKey returns the condition for a key alone: ?1, ?2, ….
@@ -164,7 +165,7 @@ func (t *applyTable) whereKey() string {
 func (r *applyRun) parkOne(op *applyOp, n int, key []change.Value, row []change.Value) (bool, error) {
 	t := op.table
 	for _, col := range t.parkable(&t.rivals[n]) {
-		was, ok, err := r.one(fmt.Sprintf("SELECT %s FROM %s WHERE %s", Quote(col.Name), Quote(t.Name), t.whereKey()), key...)
+		was, ok, err := r.one(fmt.Sprintf("SELECT %s FROM %s WHERE %s", database.Quote(col.Name), database.Quote(t.Name), t.whereKey()), key...)
 		if err != nil {
 			return false, err
 		}
@@ -226,7 +227,7 @@ func (t *applyTable) parkable(x *Index) []*Column {
 // CHECK constraints do not count: what a placeholder breaks is whole again at
 // the end.
 func (r *applyRun) place(t *applyTable, column string, key []change.Value, v change.Value) (bool, error) {
-	s, err := r.cached(fmt.Sprintf("UPDATE%s %s SET %s=%s WHERE %s", t.or, Quote(t.Name), Quote(column), param(len(t.key)), t.whereKey()))
+	s, err := r.cached(fmt.Sprintf("UPDATE%s %s SET %s=%s WHERE %s", t.or, database.Quote(t.Name), database.Quote(column), param(len(t.key)), t.whereKey()))
 	if err != nil {
 		return false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -85,7 +86,7 @@ func (t *Till) plan(m *manifest.Manifest) (*applyPlan, error) {
 
 // refuseTable makes the error for a table that does not fit.
 func refuseTable(table, format string, args ...any) error {
-	return fmt.Errorf("table %s: %w: %s; nothing was applied", Quote(table), manifest.ErrRefused, fmt.Sprintf(format, args...))
+	return fmt.Errorf("table %s: %w: %s; nothing was applied", database.Quote(table), manifest.ErrRefused, fmt.Sprintf(format, args...))
 }
 
 func (t *Till) planTable(sent *manifest.Table) (*applyTable, error) {
@@ -93,7 +94,7 @@ func (t *Till) planTable(sent *manifest.Table) (*applyTable, error) {
 		return nil, err
 	}
 	have, err := ReadTable(t.conn, sent.Name)
-	if errors.Is(err, ErrNoTable) {
+	if errors.Is(err, database.ErrNoTable) {
 		n := newTable{name: sent.Name, columns: sent.Columns, key: sent.Key}
 		return nil, refuseTable(sent.Name, "%s does not have it; make it with: %s; or let caisseauto init till --create-schema make all that are missing", t.conn.Path(), n.sql())
 	}
@@ -158,7 +159,7 @@ func (t *applyTable) findKey() error {
 	for i, k := range t.sent.Key {
 		c := t.Column(k)
 		if c == nil || c.Generated || !t.sends(k) || containsName(t.sent.Key[:i], k) {
-			return refuseTable(t.Name, "%s is in the manifest's key, but is not a plain column of the table and of the manifest", Quote(k))
+			return refuseTable(t.Name, "%s is in the manifest's key, but is not a plain column of the table and of the manifest", database.Quote(k))
 		}
 	}
 	if alias := t.RowidKey(); alias != "" {
@@ -183,7 +184,7 @@ func (t *applyTable) findKey() error {
 	}
 	if t.key == nil {
 		return refuseTable(t.Name, "rows of the batch are known by (%s), which is neither the table's primary key nor a unique index without a condition; make one with: CREATE UNIQUE INDEX %s ON %s(%s);",
-			QuoteAll("", t.sent.Key), Quote(t.Name+"_key"), Quote(t.Name), QuoteAll("", t.sent.Key))
+			database.QuoteAll("", t.sent.Key), database.Quote(t.Name+"_key"), database.Quote(t.Name), database.QuoteAll("", t.sent.Key))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -88,7 +89,7 @@ func TestApplyBusy(t *testing.T) {
 	}
 	b := articles(p, manifest.Changes)
 	b.rows("article", change.Patch, []string{"id", "price"}, []any{1, 1})
-	if _, err := b.apply(till); !errors.Is(err, ErrBusy) || errors.Is(err, manifest.ErrRefused) {
+	if _, err := b.apply(till); !errors.Is(err, database.ErrBusy) || errors.Is(err, manifest.ErrRefused) {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -224,7 +225,7 @@ func TestApplyDiskFull(t *testing.T) {
 		rows = append(rows, []any{i, fmt.Sprint("X", i), nil, strings.Repeat("long ", 300), 1, nil})
 	}
 	b.rows("article", change.Upsert, articleColumns, rows...)
-	if _, err := b.apply(till); !errors.Is(err, ErrNoSpace) {
+	if _, err := b.apply(till); !errors.Is(err, database.ErrNoSpace) {
 		t.Fatalf("%v", err)
 	}
 	if d := diffLines(before, dumpLive(t, till.conn)); d != "" {
@@ -240,7 +241,7 @@ func TestApplyDiskFull(t *testing.T) {
 	}
 	b.rows("article", change.Upsert, articleColumns, rows...)
 	b.rows("article", change.Upsert, articleColumns, rows...)
-	if _, err := b.apply(till2); !errors.Is(err, ErrNoSpace) {
+	if _, err := b.apply(till2); !errors.Is(err, database.ErrNoSpace) {
 		t.Errorf("%v", err)
 	}
 	if paths, _ := filepath.Glob(filepath.Join(dir, stagePattern)); len(paths) != 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -95,7 +96,7 @@ func randomWalk(t *testing.T, name, schema string, rounds int, r *rand.Rand) {
 		}
 		w.tables = append(w.tables, tab)
 	}
-	w.tables = ParentsFirst(w.tables)
+	w.tables = parentsFirst(w.tables)
 	till := newTill(t, schema+tillOnly[name], TillOptions{})
 	p := manifest.Position{}
 	before := w.state()
@@ -155,7 +156,7 @@ func (w *walker) state() map[string]map[string][]change.Value {
 	for _, tab := range w.tables {
 		rows := map[string][]change.Value{}
 		cols := tab.testColumns()
-		err := w.server.Query("SELECT "+QuoteAll("", cols)+" FROM "+Quote(tab.Name), func(q *sqlite3.Stmt) error {
+		err := w.server.Query("SELECT "+database.QuoteAll("", cols)+" FROM "+database.Quote(tab.Name), func(q *sqlite3.Stmt) error {
 			var row []change.Value
 			for i := range cols {
 				v := q.Value(i)
@@ -300,7 +301,7 @@ func (w *walker) transaction() {
 // statement makes up a statement.
 func (w *walker) statement(tab *Table) (string, []any) {
 	cols := tab.testColumns()
-	name := Quote(tab.Name)
+	name := database.Quote(tab.Name)
 	var args []any
 	switch w.r.IntN(6) {
 	case 0, 1, 2:
@@ -308,7 +309,7 @@ func (w *walker) statement(tab *Table) (string, []any) {
 		for _, c := range cols {
 			args = append(args, w.value(tab.Column(c)))
 		}
-		return "INSERT" + or + " INTO " + name + "(" + QuoteAll("", cols) + ") VALUES(?" + strings.Repeat(",?", len(cols)-1) + ")", args
+		return "INSERT" + or + " INTO " + name + "(" + database.QuoteAll("", cols) + ") VALUES(?" + strings.Repeat(",?", len(cols)-1) + ")", args
 	case 3:
 		where, args := w.keyCondition(tab)
 		return "DELETE FROM " + name + where, args
@@ -318,7 +319,7 @@ func (w *walker) statement(tab *Table) (string, []any) {
 		for _, c := range cols {
 			if w.r.IntN(2) == 0 || len(sets) == 0 && c == cols[len(cols)-1] {
 				args = append(args, w.value(tab.Column(c)))
-				sets = append(sets, fmt.Sprintf("%s=?%d", Quote(c), len(args)))
+				sets = append(sets, fmt.Sprintf("%s=?%d", database.Quote(c), len(args)))
 			}
 		}
 		return "UPDATE OR REPLACE " + name + " SET " + strings.Join(sets, ",") + where, args
@@ -330,7 +331,7 @@ func (w *walker) keyCondition(tab *Table) (string, []any) {
 	var list []string
 	for _, k := range tab.Key {
 		args = append(args, w.value(tab.Column(k)))
-		list = append(list, fmt.Sprintf("%s=?%d", Quote(k), len(args)))
+		list = append(list, fmt.Sprintf("%s=?%d", database.Quote(k), len(args)))
 	}
 	return " WHERE " + strings.Join(list, " AND "), args
 }
@@ -368,7 +369,7 @@ func (w *walker) swap(tab *Table) {
 	w1, a1 := w.keyCondition(tab)
 	w2, a2 := w.keyCondition(tab)
 	get := func(where string, args []any) (v change.Value, ok bool) {
-		_ = w.server.Query("SELECT "+Quote(c)+" FROM "+Quote(tab.Name)+where, func(s *sqlite3.Stmt) error {
+		_ = w.server.Query("SELECT "+database.Quote(c)+" FROM "+database.Quote(tab.Name)+where, func(s *sqlite3.Stmt) error {
 			v, ok = s.Value(0), true
 			v.Bytes = slices.Clone(v.Bytes)
 			return nil
@@ -383,7 +384,7 @@ func (w *walker) swap(tab *Table) {
 	// All three or none.
 	_ = w.server.Exec("SAVEPOINT swap; PRAGMA ignore_check_constraints=ON")
 	set := func(where string, args []any, v any) error {
-		return w.server.Run("UPDATE "+Quote(tab.Name)+" SET "+Quote(c)+"=?"+strconv.Itoa(len(args)+1)+where, append(slices.Clone(args), v)...)
+		return w.server.Run("UPDATE "+database.Quote(tab.Name)+" SET "+database.Quote(c)+"=?"+strconv.Itoa(len(args)+1)+where, append(slices.Clone(args), v)...)
 	}
 	err := set(w1, a1, -77)
 	if err == nil {

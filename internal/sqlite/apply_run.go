@@ -14,6 +14,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -267,9 +268,9 @@ func (r *applyRun) explain(op *applyOp, row []change.Value, err error) error {
 // name names a row by its table and key.
 func (op *applyOp) name(row []change.Value) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table %s, row", Quote(op.table.Name))
+	fmt.Fprintf(&b, "table %s, row", database.Quote(op.table.Name))
 	for j, i := range op.key {
-		fmt.Fprintf(&b, " %s=%s", Quote(op.table.key[j].Name), showValue(row[i]))
+		fmt.Fprintf(&b, " %s=%s", database.Quote(op.table.key[j].Name), showValue(row[i]))
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -134,7 +135,7 @@ func (op *applyOp) shownValues(n int, row []change.Value) string {
 	for _, c := range op.table.rivals[n].Columns {
 		for i, name := range op.columns {
 			if sameName(name, c.Name) {
-				text += fmt.Sprintf(" %s=%s", Quote(name), showValue(row[i]))
+				text += fmt.Sprintf(" %s=%s", database.Quote(name), showValue(row[i]))
 			}
 		}
 	}
@@ -147,17 +148,17 @@ func (r *applyRun) conflict(t *applyTable, n int, incoming, holder []change.Valu
 	x := t.rivals[n]
 	index := "its primary key"
 	if x.Name != "" {
-		index = "the unique index " + Quote(x.Name)
+		index = "the unique index " + database.Quote(x.Name)
 	}
 	return fmt.Errorf("table %s, row%s: %w: the row%s that is here has the same%s, and %s allows it once; nothing was applied; change or remove one of the two rows, then import again",
-		Quote(t.Name), t.showKey(incoming), manifest.ErrRefused, t.showKey(holder), values, index)
+		database.Quote(t.Name), t.showKey(incoming), manifest.ErrRefused, t.showKey(holder), values, index)
 }
 
 // showKey names a row by its key.
 func (t *applyTable) showKey(key []change.Value) string {
 	text := ""
 	for i, k := range t.key {
-		text += fmt.Sprintf(" %s=%s", Quote(k.Name), showValue(key[i]))
+		text += fmt.Sprintf(" %s=%s", database.Quote(k.Name), showValue(key[i]))
 	}
 	return text
 }
@@ -203,7 +204,7 @@ func (r *applyRun) unpark(id int64) (conflict, err error) {
 		return nil, err
 	}
 	t := p.table
-	now, ok, err := r.one("SELECT "+Quote(p.column)+" FROM "+Quote(t.Name)+" WHERE "+t.whereKey(), p.key...)
+	now, ok, err := r.one("SELECT "+database.Quote(p.column)+" FROM "+database.Quote(t.Name)+" WHERE "+t.whereKey(), p.key...)
 	if err != nil || !ok || !r.isMark(now) {
 		return nil, err
 	}
@@ -214,6 +215,6 @@ func (r *applyRun) unpark(id int64) (conflict, err error) {
 	if err != nil || placed {
 		return nil, err
 	}
-	values := fmt.Sprintf(" %s=%s", Quote(p.column), showValue(p.was))
+	values := fmt.Sprintf(" %s=%s", database.Quote(p.column), showValue(p.was))
 	return r.conflict(t, p.rival, p.cause, p.key, values), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -57,7 +58,7 @@ func (r *applyRun) newOp(h *change.Header) (*applyOp, error) {
 	}
 	r.list = append(r.list, op) // from here on, close finds its statements
 	if err := op.prepare(r.t.conn); err != nil {
-		return nil, fmt.Errorf("table %s: %w", Quote(t.Name), err)
+		return nil, fmt.Errorf("table %s: %w", database.Quote(t.Name), err)
 	}
 	return op, nil
 }
@@ -72,7 +73,7 @@ func (op *applyOp) place() error {
 			continue
 		}
 		if c == nil || !t.sends(name) || containsName(op.columns, name) {
-			return refuseTable(t.Name, "%s is given as a column of a row, but not once in table and manifest", Quote(name))
+			return refuseTable(t.Name, "%s is given as a column of a row, but not once in table and manifest", database.Quote(name))
 		}
 		op.columns = append(op.columns, c.Name)
 		if !c.Generated {
@@ -82,7 +83,7 @@ func (op *applyOp) place() error {
 	for _, k := range t.key {
 		i := slices.IndexFunc(op.columns, func(c string) bool { return sameName(c, k.Name) })
 		if i < 0 {
-			return refuseTable(t.Name, "a row for %s has no %s, which is in the key", op.header.Op, Quote(k.Name))
+			return refuseTable(t.Name, "a row for %s has no %s, which is in the key", op.header.Op, database.Quote(k.Name))
 		}
 		op.key = append(op.key, i)
 	}
@@ -117,7 +118,7 @@ func collate(c IndexColumn) string {
 	if c.Collation == "" {
 		return ""
 	}
-	return " COLLATE " + Quote(c.Collation)
+	return " COLLATE " + database.Quote(c.Collation)
 }
 
 // exactly adds to where that the key is the same byte for byte: deleting 'a'
@@ -163,7 +164,9 @@ func (op *applyOp) unchanged(value func(i int) string) string {
 	return strings.Join(list, " AND ")
 }
 
-func (t *applyTable) qualified(column string) string { return Quote(t.Name) + "." + Quote(column) }
+func (t *applyTable) qualified(column string) string {
+	return database.Quote(t.Name) + "." + database.Quote(column)
+}
 
 func (op *applyOp) isCold(i int) bool {
 	return op.table.cold[foldName(op.columns[i])] && !op.table.isKey(op.columns[i])
@@ -180,7 +183,7 @@ func (op *applyOp) sets(all bool, value func(i int) string) string {
 		if j >= 0 && !(all && op.table.softKey(j)) || j < 0 && !all && dear {
 			continue
 		}
-		list = append(list, Quote(op.columns[i])+"="+value(i))
+		list = append(list, database.Quote(op.columns[i])+"="+value(i))
 	}
 	return strings.Join(list, ", ")
 }
@@ -191,7 +194,7 @@ func (op *applyOp) sets(all bool, value func(i int) string) string {
 // tables with triggers get plain UPDATEs and INSERTs.
 func (op *applyOp) prepare(c *sqlite3.Conn) error {
 	t := op.table
-	name := Quote(t.Name)
+	name := database.Quote(t.Name)
 	list := map[**sqlite3.Stmt]string{
 		&op.exists: "SELECT 1 FROM " + name + " WHERE " + op.where(),
 	}
@@ -230,7 +233,7 @@ func (op *applyOp) prepare(c *sqlite3.Conn) error {
 func (op *applyOp) lookSQL(list map[**sqlite3.Stmt]string) {
 	cols := make([]string, 0, len(op.write)+len(op.key))
 	for _, i := range op.write {
-		column := Quote(op.columns[i])
+		column := database.Quote(op.columns[i])
 		converts := op.table.drifted(DriftChangedType, op.columns[i])
 		if converts { // a comparison gives the value the column's affinity
 			column = "(" + column + " IS " + param(i) + " COLLATE BINARY)"
@@ -238,14 +241,14 @@ func (op *applyOp) lookSQL(list map[**sqlite3.Stmt]string) {
 		cols, op.converts = append(cols, column), append(op.converts, converts)
 	}
 	for _, k := range op.table.key {
-		cols = append(cols, Quote(k.Name))
+		cols = append(cols, database.Quote(k.Name))
 	}
-	list[&op.look] = "SELECT " + strings.Join(cols, ", ") + " FROM " + Quote(op.table.Name) + " WHERE " + op.where()
+	list[&op.look] = "SELECT " + strings.Join(cols, ", ") + " FROM " + database.Quote(op.table.Name) + " WHERE " + op.where()
 }
 
 func (op *applyOp) upsertSQL(list map[**sqlite3.Stmt]string) {
 	t := op.table
-	name := Quote(t.Name)
+	name := database.Quote(t.Name)
 	var cols, params []string
 	for _, i := range op.write {
 		cols, params = append(cols, op.columns[i]), append(params, param(i))
@@ -253,12 +256,12 @@ func (op *applyOp) upsertSQL(list map[**sqlite3.Stmt]string) {
 	for _, c := range t.filled(op) {
 		cols, params = append(cols, c.Name), append(params, emptySQL(c))
 	}
-	insert := fmt.Sprintf("INSERT%s INTO %s(%s) VALUES(%s)", t.or, name, QuoteAll("", cols), strings.Join(params, ","))
+	insert := fmt.Sprintf("INSERT%s INTO %s(%s) VALUES(%s)", t.or, name, database.QuoteAll("", cols), strings.Join(params, ","))
 	list[&op.insert] = insert
 	op.upserts = !t.trigger && !t.WithoutRowid
 	value := param
 	if op.upserts {
-		value = func(i int) string { return "excluded." + Quote(op.columns[i]) }
+		value = func(i int) string { return "excluded." + database.Quote(op.columns[i]) }
 	}
 	hot, full, same := op.sets(false, value), op.sets(true, value), op.unchanged(value)
 	if op.upserts {
@@ -266,7 +269,7 @@ func (op *applyOp) upsertSQL(list map[**sqlite3.Stmt]string) {
 		for i, k := range t.key {
 			names[i] = k.Name
 		}
-		on := insert + " ON CONFLICT(" + QuoteAll("", names) + ") DO "
+		on := insert + " ON CONFLICT(" + database.QuoteAll("", names) + ") DO "
 		if full == "" {
 			list[&op.full] = on + "NOTHING"
 			return

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -181,7 +182,7 @@ func TestApplyMoved(t *testing.T) {
 	} {
 		b := articles(p, manifest.Changes)
 		change(b)
-		if _, err := b.apply(till); !errors.Is(err, ErrMoved) {
+		if _, err := b.apply(till); !errors.Is(err, database.ErrMoved) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -194,7 +195,7 @@ func TestApplyMoved(t *testing.T) {
 			}
 		}
 	}
-	if _, err := b.apply(till); !errors.Is(err, ErrMoved) {
+	if _, err := b.apply(till); !errors.Is(err, database.ErrMoved) {
 		t.Error(err)
 	}
 }

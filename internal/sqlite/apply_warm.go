@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -35,7 +36,7 @@ func (op *applyOp) warmers(c *sqlite3.Conn) []*warmer {
 				for i, name := range op.columns {
 					if op.header.Op != change.Delete && column.Name != "" && foldName(column.Name) == foldName(name) {
 						w.columns = append(w.columns, i)
-						where = append(where, Quote(name)+" = ?")
+						where = append(where, database.Quote(name)+" = ?")
 					}
 				}
 			}
@@ -45,10 +46,10 @@ func (op *applyOp) warmers(c *sqlite3.Conn) []*warmer {
 			// Entries of the same values stand in the order of the rowid.
 			if alias := op.table.RowidKey(); alias != "" && len(op.key) == 1 && sameName(alias, op.columns[op.key[0]]) {
 				w.columns = append(w.columns, op.key[0])
-				where = append(where, Quote(alias)+" >= ?")
+				where = append(where, database.Quote(alias)+" >= ?")
 			}
 			var err error
-			w.stmt, err = c.Prepare("SELECT 1 FROM " + Quote(op.table.Name) + " INDEXED BY " + Quote(x.Name) +
+			w.stmt, err = c.Prepare("SELECT 1 FROM " + database.Quote(op.table.Name) + " INDEXED BY " + database.Quote(x.Name) +
 				" WHERE " + strings.Join(where, " AND ") + " LIMIT 1")
 			if err == nil {
 				list = append(list, w)
@@ -67,7 +68,7 @@ func (op *applyOp) goneWarmer(x *Index) (*warmer, []string) {
 	}
 	for _, column := range x.Columns {
 		if column.Name != "" {
-			where = append(where, Quote(column.Name)+" = (SELECT "+Quote(column.Name)+" FROM "+Quote(op.table.Name)+" WHERE "+op.where()+")")
+			where = append(where, database.Quote(column.Name)+" = (SELECT "+database.Quote(column.Name)+" FROM "+database.Quote(op.table.Name)+" WHERE "+op.where()+")")
 		}
 	}
 	return w, where

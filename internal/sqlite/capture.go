@@ -8,44 +8,44 @@ import (
 	"strconv"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
 
-// A TableConfig says what one stream takes of one table.
-type TableConfig struct {
-	Name          string
-	Key           []string // empty: the PRIMARY KEY
-	DossierColumn string   // empty: every row belongs to the stream
-	Dossier       string   // the value in DossierColumn of the stream's rows
-	Exclude       []string // columns that are not shipped
-	Columns       bool     // journal which columns changed, so that a change ships as a patch
-	Touches       string   // another table of the stream: a change of a row here ships that table's row whole once more
-	// TouchesColumns are the columns here that hold the touched table's key,
-	// in its order; empty: those of the foreign key to it.
-	TouchesColumns []string
-
-	up *upTable // in a till's outbox
+// A tableConfig is what a stream takes of one table, and in a till's outbox
+// what goes up of it.
+type tableConfig struct {
+	database.TableConfig
+	up *upTable
 }
 
-// A SourceConfig is what one stream carries.
-type SourceConfig struct {
-	Tables  []TableConfig
-	Uploads []UploadConfig // what the stream's tills are to send
+// A streamConfig is what one stream carries.
+type streamConfig struct {
+	tables  []tableConfig
+	uploads []database.UploadConfig
 }
 
 // A Capture is what all streams of one ERP database carry together. They
 // share a journal, and one set of triggers on each table; so every program
 // that works on the database must be given the same streams.
 type Capture struct {
-	streams map[string]SourceConfig
+	streams map[string]streamConfig
 	outbox  string // the journal of a till's outbox; empty: the ERP's
 }
 
 // NewCapture returns the Capture of the streams, by their names
 // ("ACME/down"). Nothing is read or checked yet.
-func NewCapture(streams map[string]SourceConfig) *Capture {
-	return &Capture{streams: maps.Clone(streams)}
+func NewCapture(streams map[string]database.SourceConfig) *Capture {
+	c := &Capture{streams: map[string]streamConfig{}}
+	for name, s := range streams {
+		own := streamConfig{uploads: slices.Clone(s.Uploads)}
+		for _, t := range s.Tables {
+			own.tables = append(own.tables, tableConfig{TableConfig: t})
+		}
+		c.streams[name] = own
+	}
+	return c
 }
 
 // maskBits is the number of columns that a mask tells apart: with 62 of them
@@ -79,7 +79,7 @@ type carried struct {
 // journal returns the journal's name as an SQL identifier.
 func (c *Capture) journal() string {
 	if c.outbox != "" {
-		return Quote(c.outbox)
+		return database.Quote(c.outbox)
 	}
 	return "caisseauto_journal"
 }
@@ -107,12 +107,12 @@ func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 	if !ok {
 		return nil, fmt.Errorf("stream %s is not configured; the configuration has %q", stream, c.sorted())
 	}
-	if len(config.Tables)+len(config.Uploads) == 0 && c.outbox == "" {
+	if len(config.tables)+len(config.uploads) == 0 && c.outbox == "" {
 		return nil, fmt.Errorf("stream %s carries no table; give it one in the configuration", stream)
 	}
-	byName := make(map[string]*carried, len(config.Tables))
-	tables := make([]*Table, 0, len(config.Tables))
-	for _, t := range config.Tables {
+	byName := make(map[string]*carried, len(config.tables))
+	tables := make([]*Table, 0, len(config.tables))
+	for _, t := range config.tables {
 		w, err := c.table(db, t.Name)
 		if err == nil {
 			var r *carried
@@ -123,11 +123,11 @@ func (c *Capture) stream(db *sqlite3.Conn, stream string) ([]*carried, error) {
 			tables = append(tables, w.Table)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("stream %s, table %s: %w", stream, Quote(t.Name), err)
+			return nil, fmt.Errorf("stream %s, table %s: %w", stream, database.Quote(t.Name), err)
 		}
 	}
 	var list []*carried
-	for _, t := range ParentsFirst(tables) {
+	for _, t := range parentsFirst(tables) {
 		r := byName[foldName(t.Name)]
 		if r.touch != nil {
 			r.touches = byName[foldName(r.touch.table)]
@@ -171,7 +171,7 @@ func (c *Capture) table(db *sqlite3.Conn, name string) (*captured, error) {
 // bare is table without what its rows touch.
 func (c *Capture) bare(db *sqlite3.Conn, name string) (*captured, error) {
 	t, err := ReadTable(db, name)
-	if errors.Is(err, ErrNoTable) {
+	if errors.Is(err, database.ErrNoTable) {
 		return nil, fmt.Errorf("%w; correct its name in the configuration or leave it out", err)
 	}
 	if err != nil {
@@ -184,7 +184,7 @@ func (c *Capture) bare(db *sqlite3.Conn, name string) (*captured, error) {
 	shipped := map[string]bool{}
 	first := true
 	for _, stream := range c.sorted() {
-		for _, config := range c.streams[stream].Tables {
+		for _, config := range c.streams[stream].tables {
 			w.touched = w.touched || sameName(config.Touches, t.Name)
 			if !sameName(config.Name, t.Name) {
 				continue
@@ -213,7 +213,7 @@ func (c *Capture) bare(db *sqlite3.Conn, name string) (*captured, error) {
 
 // join adds what one stream wants of the table, and refuses what does not
 // agree with the others.
-func (w *captured) join(config TableConfig, first bool) error {
+func (w *captured) join(config tableConfig, first bool) error {
 	key, name, err := findKey(w.Table, config.Key)
 	if err != nil {
 		return err
@@ -222,10 +222,10 @@ func (w *captured) join(config TableConfig, first bool) error {
 	if config.DossierColumn != "" {
 		col := w.Column(config.DossierColumn)
 		if col == nil {
-			return fmt.Errorf("dossier_column %s does not exist; the table has %q", Quote(config.DossierColumn), columnNames(w.Table))
+			return fmt.Errorf("dossier_column %s does not exist; the table has %q", database.Quote(config.DossierColumn), columnNames(w.Table))
 		}
 		if config.Dossier == "" {
-			return fmt.Errorf("dossier_column %s is set, but no dossier to look for in it", Quote(config.DossierColumn))
+			return fmt.Errorf("dossier_column %s is set, but no dossier to look for in it", database.Quote(config.DossierColumn))
 		}
 		dossier = col.Name
 	}
@@ -243,16 +243,16 @@ func (w *captured) join(config TableConfig, first bool) error {
 }
 
 // carry returns the table as one stream ships it.
-func (w *captured) carry(config TableConfig) (*carried, error) {
+func (w *captured) carry(config tableConfig) (*carried, error) {
 	for _, name := range config.Exclude {
 		if w.Column(name) == nil && config.up != nil {
 			continue // the server's column, which a till need not have
 		}
 		if w.Column(name) == nil {
-			return nil, fmt.Errorf("exclude names column %s, which does not exist; the table has %q", Quote(name), columnNames(w.Table))
+			return nil, fmt.Errorf("exclude names column %s, which does not exist; the table has %q", database.Quote(name), columnNames(w.Table))
 		}
 		if containsName(w.names(), name) {
-			return nil, fmt.Errorf("exclude names column %s, which is part of the key; without it no row could be found again", Quote(name))
+			return nil, fmt.Errorf("exclude names column %s, which is part of the key; without it no row could be found again", database.Quote(name))
 		}
 	}
 	r := &carried{captured: w, patches: config.Columns}

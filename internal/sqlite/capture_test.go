@@ -10,15 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
 
 // one makes a database with one table and one stream that has its baseline.
-func srcOne(t *testing.T, schema string, c TableConfig) (*srcDB, *srcStream) {
+func srcOne(t *testing.T, schema string, c database.TableConfig) (*srcDB, *srcStream) {
 	t.Helper()
 	db := newSrcDB(t, schema)
-	s := db.capture(map[string]SourceConfig{"ACME/down": {Tables: []TableConfig{c}}})["ACME/down"]
+	s := db.capture(map[string]database.SourceConfig{"ACME/down": {Tables: []database.TableConfig{c}}})["ACME/down"]
 	s.export(false)
 	return db, s
 }
@@ -88,7 +89,7 @@ func TestStatements(t *testing.T) {
 			"UPDATE t SET price=1.0", true, "t", []string{"t patch id,price"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := TableConfig{Name: c.table, Columns: c.columns}
+			config := database.TableConfig{Name: c.table, Columns: c.columns}
 			db, s := srcOne(t, c.schema, config)
 			if c.table == "t" && strings.Contains(name, "key in other") {
 				s.model.fold["t"] = true
@@ -98,7 +99,7 @@ func TestStatements(t *testing.T) {
 			if d := cmp.Diff(c.want, s.model.ops); d != "" {
 				t.Error(d)
 			}
-			s.check([]TableConfig{config})
+			s.check([]database.TableConfig{config})
 			if x := s.export(false); len(x.Tables) > 0 {
 				t.Errorf("the batch after it has %v", x.Tables)
 			}
@@ -110,7 +111,7 @@ func TestStatements(t *testing.T) {
 // a change, whatever conflict clause it has.
 func TestConflictClauses(t *testing.T) {
 	for _, clause := range []string{"", "OR ABORT", "OR FAIL", "OR IGNORE", "OR REPLACE", "OR ROLLBACK"} {
-		config := TableConfig{Name: "t"}
+		config := database.TableConfig{Name: "t"}
 		db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v UNIQUE)", config)
 		for range 2 { // the same keys are in the journal already
 			db.do("INSERT " + clause + " INTO t VALUES(1,1),(2,2)")
@@ -121,7 +122,7 @@ func TestConflictClauses(t *testing.T) {
 		}
 		db.do("INSERT " + clause + " INTO t VALUES(5,5)")
 		s.export(false)
-		s.check([]TableConfig{config})
+		s.check([]database.TableConfig{config})
 	}
 }
 
@@ -129,10 +130,10 @@ func TestConflictClauses(t *testing.T) {
 // and an upsert for the other, also when REPLACE takes a key over.
 func TestMovesBetweenDossiers(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, d TEXT, v); INSERT INTO t VALUES(1,'A',1),(2,'B',2),(3,NULL,3)")
-	config := func(d string) []TableConfig {
-		return []TableConfig{{Name: "T", DossierColumn: "D", Dossier: d, Columns: true}}
+	config := func(d string) []database.TableConfig {
+		return []database.TableConfig{{Name: "T", DossierColumn: "D", Dossier: d, Columns: true}}
 	}
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: config("A")}, "B/down": {Tables: config("B")}})
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: config("A")}, "B/down": {Tables: config("B")}})
 	a, b := streams["A/down"], streams["B/down"]
 	step := func(sql string, wantA, wantB []string) {
 		t.Helper()
@@ -166,8 +167,8 @@ func TestMovesBetweenDossiers(t *testing.T) {
 // the export makes them again and sends the whole table, to every dossier.
 func TestRebuild(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1),(2,2),(3,3)")
-	c := []TableConfig{{Name: "t"}}
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
+	c := []database.TableConfig{{Name: "t"}}
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
 	for _, s := range streams {
 		s.export(false)
 	}
@@ -198,20 +199,20 @@ func TestLostJournal(t *testing.T) {
 		"DELETE FROM t WHERE id=2; DELETE FROM caisseauto_journal",
 		"DROP TRIGGER caisseauto_1_ai; CREATE TRIGGER caisseauto_1_ai AFTER INSERT ON t BEGIN SELECT 1; END",
 	} {
-		db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)", TableConfig{Name: "t"})
+		db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)", database.TableConfig{Name: "t"})
 		db.do("INSERT INTO t VALUES(1,1),(2,2)")
 		s.export(false)
 		db.do(sql)
 		_ = db.Exec("UPDATE t SET v=3 WHERE id=1; INSERT INTO t VALUES(8,8)") // fails without the journal
 		s.export(false)
-		s.check([]TableConfig{{Name: "t"}})
+		s.check([]database.TableConfig{{Name: "t"}})
 		db.do("UPDATE t SET v=4")
 		s.export(false)
-		s.check([]TableConfig{{Name: "t"}})
+		s.check([]database.TableConfig{{Name: "t"}})
 	}
-	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)", TableConfig{Name: "t"})
+	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)", database.TableConfig{Name: "t"})
 	db.do("DROP TABLE caisseauto_table")
-	if _, err := s.Read(context.Background(), s.name, false, &srcCounter{}); !errors.Is(err, ErrNotInstalled) {
+	if _, err := s.Read(context.Background(), s.name, false, &srcCounter{}); !errors.Is(err, database.ErrNotInstalled) {
 		t.Error(err)
 	}
 }
@@ -221,23 +222,23 @@ func TestWrongConfiguration(t *testing.T) {
 	db := newSrcDB(t, `CREATE TABLE t(id INTEGER PRIMARY KEY, v, u, g AS (v)); CREATE UNIQUE INDEX tu ON t(u) WHERE u > 1;
 		CREATE TABLE bare(v); CREATE VIEW w AS SELECT * FROM t; CREATE TABLE new(id INTEGER PRIMARY KEY)`)
 	for _, c := range []struct {
-		table TableConfig
+		table database.TableConfig
 		want  []string
 	}{
-		{TableConfig{Name: "none"}, []string{`"none"`, "no such table", "correct its name"}},
-		{TableConfig{Name: "w"}, []string{`"w"`, "is a view"}},
-		{TableConfig{Name: "bare"}, []string{`"bare"`, "no PRIMARY KEY", "key ="}},
-		{TableConfig{Name: "bare", Key: []string{"v"}}, []string{`"bare"`, "nothing keeps its key", "UNIQUE index"}},
-		{TableConfig{Name: "t", Key: []string{"u"}}, []string{`"t"`, "nothing keeps its key"}},
-		{TableConfig{Name: "t", Key: []string{"x"}}, []string{`"t"`, `"x"`, "does not exist", `"id" "v"`}},
-		{TableConfig{Name: "t", Key: []string{"g"}}, []string{`"g"`, "generated"}},
-		{TableConfig{Name: "t", Exclude: []string{"x"}}, []string{`"t"`, "exclude", `"x"`, "does not exist"}},
-		{TableConfig{Name: "t", Exclude: []string{"ID"}}, []string{`"t"`, "exclude", "part of the key"}},
-		{TableConfig{Name: "t", DossierColumn: "x", Dossier: "A"}, []string{`"t"`, "dossier_column", `"x"`, "does not exist"}},
-		{TableConfig{Name: "t", DossierColumn: "v"}, []string{`"t"`, "dossier_column", "no dossier"}},
-		{TableConfig{Name: "new"}, []string{`"new"`, "rename the table"}},
+		{database.TableConfig{Name: "none"}, []string{`"none"`, "no such table", "correct its name"}},
+		{database.TableConfig{Name: "w"}, []string{`"w"`, "is a view"}},
+		{database.TableConfig{Name: "bare"}, []string{`"bare"`, "no PRIMARY KEY", "key ="}},
+		{database.TableConfig{Name: "bare", Key: []string{"v"}}, []string{`"bare"`, "nothing keeps its key", "UNIQUE index"}},
+		{database.TableConfig{Name: "t", Key: []string{"u"}}, []string{`"t"`, "nothing keeps its key"}},
+		{database.TableConfig{Name: "t", Key: []string{"x"}}, []string{`"t"`, `"x"`, "does not exist", `"id" "v"`}},
+		{database.TableConfig{Name: "t", Key: []string{"g"}}, []string{`"g"`, "generated"}},
+		{database.TableConfig{Name: "t", Exclude: []string{"x"}}, []string{`"t"`, "exclude", `"x"`, "does not exist"}},
+		{database.TableConfig{Name: "t", Exclude: []string{"ID"}}, []string{`"t"`, "exclude", "part of the key"}},
+		{database.TableConfig{Name: "t", DossierColumn: "x", Dossier: "A"}, []string{`"t"`, "dossier_column", `"x"`, "does not exist"}},
+		{database.TableConfig{Name: "t", DossierColumn: "v"}, []string{`"t"`, "dossier_column", "no dossier"}},
+		{database.TableConfig{Name: "new"}, []string{`"new"`, "rename the table"}},
 	} {
-		capture := NewCapture(map[string]SourceConfig{"ACME/down": {Tables: []TableConfig{c.table}}})
+		capture := NewCapture(map[string]database.SourceConfig{"ACME/down": {Tables: []database.TableConfig{c.table}}})
 		err := capture.Install(context.Background(), db.path, SourceOptions{})
 		for _, part := range append(c.want, "ACME/down") {
 			if err == nil || !strings.Contains(err.Error(), part) {
@@ -245,8 +246,8 @@ func TestWrongConfiguration(t *testing.T) {
 			}
 		}
 	}
-	capture := NewCapture(map[string]SourceConfig{
-		"A/down": {Tables: []TableConfig{{Name: "t"}}}, "B/down": {Tables: []TableConfig{{Name: "t", DossierColumn: "v", Dossier: "B"}}}})
+	capture := NewCapture(map[string]database.SourceConfig{
+		"A/down": {Tables: []database.TableConfig{{Name: "t"}}}, "B/down": {Tables: []database.TableConfig{{Name: "t", DossierColumn: "v", Dossier: "B"}}}})
 	if err := capture.Install(context.Background(), db.path, SourceOptions{}); err == nil || !strings.Contains(err.Error(), "two dossiers disagree") {
 		t.Error(err)
 	}
@@ -258,7 +259,7 @@ func TestWrongConfiguration(t *testing.T) {
 // TestRefusedRows: a row that cannot be named or carried stops the export,
 // with its table and key, until it is corrected.
 func TestRefusedRows(t *testing.T) {
-	db, s := srcOne(t, "CREATE TABLE t(a TEXT, b TEXT, v, PRIMARY KEY(a, b))", TableConfig{Name: "t"})
+	db, s := srcOne(t, "CREATE TABLE t(a TEXT, b TEXT, v, PRIMARY KEY(a, b))", database.TableConfig{Name: "t"})
 	refused := func(full bool, parts ...string) {
 		t.Helper()
 		_, err := s.Read(context.Background(), s.name, full, &srcCounter{})
@@ -273,13 +274,13 @@ func TestRefusedRows(t *testing.T) {
 	refused(true, `"t"`, "NULL in its key", "find me")
 	db.do("UPDATE t SET b='now'")
 	s.export(false)
-	s.check([]TableConfig{{Name: "t"}})
+	s.check([]database.TableConfig{{Name: "t"}})
 	db.do("INSERT INTO t VALUES('big', 'one', zeroblob(7000000))")
 	refused(false, `"t"`, `["big","one"]`, "8388608")
 	refused(true, `"t"`, `["big","one"]`, "8388608")
 	db.do("UPDATE t SET v=zeroblob(100) WHERE a='big'")
 	s.export(false)
-	s.check([]TableConfig{{Name: "t"}})
+	s.check([]database.TableConfig{{Name: "t"}})
 }
 
 // TestManyColumns: of more columns than a mask has bits, a change of a late
@@ -289,7 +290,7 @@ func TestManyColumns(t *testing.T) {
 	for i := range 70 {
 		columns = append(columns, fmt.Sprintf("c%d", i))
 	}
-	config := TableConfig{Name: "t", Columns: true}
+	config := database.TableConfig{Name: "t", Columns: true}
 	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, "+strings.Join(columns, ",")+
 		"); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) INSERT INTO t(id) SELECT i FROM n", config)
 	db.do("UPDATE t SET c65=1 WHERE id=1")
@@ -309,14 +310,14 @@ func TestManyColumns(t *testing.T) {
 	if len(s.model.ops) > maxSets {
 		t.Errorf("%d members", len(s.model.ops))
 	}
-	s.check([]TableConfig{config})
+	s.check([]database.TableConfig{config})
 }
 
 // TestQueryPlan: a delta walks the changed keys and looks rows up; it never
 // scans the table.
 func TestQueryPlan(t *testing.T) {
 	db := newSrcDB(t, srcSchema)
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)}})
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: srcTables("A", true)}})
 	db.do("UPDATE article SET price=1")
 	p, err := streams["A/down"].capture.plan(db.Conn, "A/down")
 	if err != nil {
@@ -346,11 +347,11 @@ func TestQueryPlan(t *testing.T) {
 func TestOrder(t *testing.T) {
 	db := newSrcDB(t, `CREATE TABLE a_child(id TEXT PRIMARY KEY, p INTEGER REFERENCES z_parent); CREATE TABLE z_parent(id INTEGER PRIMARY KEY);
 		CREATE TABLE m(id INTEGER PRIMARY KEY, n REFERENCES n, m REFERENCES m); CREATE TABLE n(id INTEGER PRIMARY KEY, m REFERENCES m)`)
-	var tables []TableConfig
+	var tables []database.TableConfig
 	for _, name := range []string{"n", "a_child", "z_parent", "m"} {
-		tables = append(tables, TableConfig{Name: name})
+		tables = append(tables, database.TableConfig{Name: name})
 	}
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: tables}})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: tables}})["A/down"]
 	s.export(false)
 	db.do("INSERT INTO z_parent VALUES(1); INSERT INTO a_child VALUES('b',1),('a',1); INSERT INTO m VALUES(1,1,1); INSERT INTO n VALUES(1,1)")
 	lines := &srcLines{}
@@ -383,7 +384,7 @@ func (l *srcLines) Row(line []byte) error {
 
 // TestManyDeletes: more deleted keys than are kept in memory.
 func TestManyDeletes(t *testing.T) {
-	config := TableConfig{Name: "t"}
+	config := database.TableConfig{Name: "t"}
 	db, s := srcOne(t, "CREATE TABLE t(id TEXT PRIMARY KEY)", config)
 	db.do("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<20000) INSERT INTO t SELECT printf('%0500d', i) FROM n")
 	s.export(false)
@@ -392,5 +393,5 @@ func TestManyDeletes(t *testing.T) {
 	if s.model.rows != 19995 || len(s.model.ops) != 1 {
 		t.Errorf("%d rows, %q", s.model.rows, s.model.ops)
 	}
-	s.check([]TableConfig{config})
+	s.check([]database.TableConfig{config})
 }

@@ -16,10 +16,10 @@ import (
 // Apply takes the rows of a verified batch in, with the ledger's row, the
 // totals, the numbers and whatever goes into quarantine, in one transaction.
 // p is the batch's own position; the ledger must stand at the one before it,
-// else the error wraps [ErrMoved]. No row makes an error: what the rules or
+// else the error wraps [database.ErrMoved]. No row makes an error: what the rules or
 // the database do not let in goes into quarantine, the whole unit that it is
-// a part of, and the rows behind it go on. See also [ErrBusy], [ErrNoSpace]
-// and [ErrReadOnly]. After any error the database is as it was.
+// a part of, and the rows behind it go on. See also [database.ErrBusy], [database.ErrNoSpace]
+// and [database.ErrReadOnly]. After any error the database is as it was.
 //
 // The rows are read to their end before the lock is taken. First all of them
 // are written one after the other. Only when one is refused is everything

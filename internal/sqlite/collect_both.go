@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -61,13 +62,13 @@ func (r *collectRun) judge(op *collectOp, row []change.Value) (write bool, _ *re
 		c.base = op.table.base.member(change.Base, base)
 	}
 	if c.winner == "" && r.decided {
-		c.winner = ConflictTill
+		c.winner = database.ConflictTill
 	}
 	if c.winner == "" {
 		return false, &refusedRow{final: true, conflict: c, reason: fmt.Sprintf("%s was changed on the server too, and conflict = \"hold\" leaves the decision to a person: quarantine retry takes the till's version, quarantine discard leaves the server's", op.apply.name(row))}, nil
 	}
 	r.apply.res.Conflicts++
-	return c.winner == ConflictTill, nil, r.record(c)
+	return c.winner == database.ConflictTill, nil, r.record(c)
 }
 
 // judgeAll judges every row that both sides change, before any is written:
@@ -149,7 +150,7 @@ func (r *collectRun) base(op *collectOp, row []change.Value, there bool) (base [
 // resolve decides a conflict by the table's rule. Live is the server's row.
 func (r *collectRun) resolve(op *collectOp, row, live []change.Value) *conflict {
 	u := op.table.up
-	c := &conflict{table: u.Table, key: op.shownKey(row), rule: u.conflict, winner: u.conflict}
+	c := &conflict{table: u.Table, key: op.shownKey(row), rule: u.Conflict, winner: u.Conflict}
 	c.sent = op.member(op.header.Op, row)
 	var columns []string
 	for _, col := range op.apply.table.Columns {
@@ -160,17 +161,17 @@ func (r *collectRun) resolve(op *collectOp, row, live []change.Value) *conflict 
 	if live != nil {
 		c.server = member(change.Header{Table: u.Table, Op: change.Upsert, Columns: columns}, live)
 	}
-	switch u.conflict {
-	case ConflictHold:
+	switch u.Conflict {
+	case database.ConflictHold:
 		c.winner = ""
-	case ConflictNewest:
-		c.winner = ConflictServer
+	case database.ConflictNewest:
+		c.winner = database.ConflictServer
 		if live == nil { // a side that deleted loses
-			c.winner = ConflictTill
-		} else if i := slices.IndexFunc(op.header.Columns, func(n string) bool { return sameName(n, u.version) }); i >= 0 && op.header.Op != change.Delete {
+			c.winner = database.ConflictTill
+		} else if i := slices.IndexFunc(op.header.Columns, func(n string) bool { return sameName(n, u.Version) }); i >= 0 && op.header.Op != change.Delete {
 			known := true
-			if compareValues(row[i], live[slices.Index(columns, u.version)], "BINARY", &known) > 0 {
-				c.winner = ConflictTill
+			if compareValues(row[i], live[slices.Index(columns, u.Version)], "BINARY", &known) > 0 {
+				c.winner = database.ConflictTill
 			}
 		}
 	}

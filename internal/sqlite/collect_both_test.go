@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 )
 
 func clientRow(name, version string) []any { return []any{"ACME", "C1", name, nil, version} }
@@ -36,7 +37,7 @@ func TestCollectConflicts(t *testing.T) {
 		{"deleted there", base, base, nil, "", "", "", false},
 		{"deleted on both", base, nil, nil, "", "", "", false},
 	} {
-		for rule, want := range map[string]string{ConflictNewest: tt.newest, ConflictServer: tt.fromServer, ConflictTill: tt.byTill, ConflictHold: ""} {
+		for rule, want := range map[string]string{database.ConflictNewest: tt.newest, database.ConflictServer: tt.fromServer, database.ConflictTill: tt.byTill, database.ConflictHold: ""} {
 			t.Run(tt.name+" "+rule, func(t *testing.T) {
 				s := newRetailServer(t, rule)
 				if tt.server != nil {
@@ -55,8 +56,8 @@ func TestCollectConflicts(t *testing.T) {
 					b.add("client", change.Delete, clientCols, []any{"ACME", "C1"})
 				}
 				res := b.send()
-				held := tt.conflict && rule == ConflictHold
-				if rule == ConflictHold {
+				held := tt.conflict && rule == database.ConflictHold
+				if rule == database.ConflictHold {
 					want = map[bool]string{true: nameOf(tt.server), false: nameOf(tt.till)}[tt.conflict]
 				}
 				s.want(want, "SELECT nom FROM client")
@@ -111,14 +112,14 @@ func (s *upServer) recorded(conflict bool, rule string, base, server, till []any
 			s.t.Errorf("the version of %s is %q, want %v", what, v.text, v.row)
 		}
 	}
-	if c.Rule != rule || c.Key != `["ACME","C1"]` || (c.Winner == "nobody") != (rule == ConflictHold) {
+	if c.Rule != rule || c.Key != `["ACME","C1"]` || (c.Winner == "nobody") != (rule == database.ConflictHold) {
 		s.t.Errorf("recorded: %+v", c)
 	}
 }
 
 // Two customers swap their cards on the till.
 func TestCollectSwap(t *testing.T) {
-	s := newRetailServer(t, ConflictTill)
+	s := newRetailServer(t, database.ConflictTill)
 	s.exec("INSERT INTO client(dossier, code, nom, carte) VALUES('ACME','C1','a','1'),('ACME','C2','b','2')")
 	b := s.batch("017").add("client", change.Base, clientCols, []any{"ACME", "C1", "a", "1", ""}, []any{"ACME", "C2", "b", "2", ""}).
 		add("client", change.Upsert, clientCols, []any{"ACME", "C1", "a", "2", ""}, []any{"ACME", "C2", "b", "1", ""})
@@ -128,9 +129,9 @@ func TestCollectSwap(t *testing.T) {
 
 // A row that names neither dossier nor till in its key is not to be taken over.
 func TestCollectForeignRow(t *testing.T) {
-	up := UploadConfig{Name: "client", Mode: "replace", DossierColumn: "dossier", Dossier: "ACME", TillColumn: "caisse"}
+	up := database.UploadConfig{Name: "client", Mode: "replace", DossierColumn: "dossier", Dossier: "ACME", TillColumn: "caisse"}
 	s := newUpServer(t, `CREATE TABLE client(id INTEGER PRIMARY KEY, dossier TEXT, caisse TEXT, v);
-		INSERT INTO client VALUES(1,'ACME','018','a'),(2,'BETA','017','b'),(3,'ACME','017','c'),(4,'ACME','018','d')`, []UploadConfig{up})
+		INSERT INTO client VALUES(1,'ACME','018','a'),(2,'BETA','017','b'),(3,'ACME','017','c'),(4,'ACME','018','d')`, []database.UploadConfig{up})
 	b := s.batch("017").add("client", change.Upsert, "id dossier caisse v",
 		[]any{1, "ACME", "017", "x"}, []any{2, "ACME", "017", "x"}, []any{3, "ACME", "017", "x"}, []any{5, "ACME", "017", "x"})
 	b.m.Tables[0].Key = []string{"id"}
@@ -144,7 +145,7 @@ func TestCollectForeignRow(t *testing.T) {
 
 // Retrying and discarding what both sides changed.
 func TestCollectHeldCustomer(t *testing.T) {
-	s := newRetailServer(t, ConflictHold)
+	s := newRetailServer(t, database.ConflictHold)
 	ctx := context.Background()
 	s.exec("INSERT INTO client(dossier, code, nom, carte, modifie_le) VALUES('ACME','C1','server',NULL,'2'),('ACME','C2','server',NULL,'2')")
 	b := s.batch("017").add("client", change.Base, clientCols, []any{"ACME", "C1", "base", nil, "1"}, []any{"ACME", "C2", "base", nil, "1"}).
@@ -185,7 +186,7 @@ func TestCollectHeldCustomer(t *testing.T) {
 // What the ERP's own triggers journal while a row comes in names no more than
 // the rows that came.
 func TestCollectTouchReachesReader(t *testing.T) {
-	s := newRetailServer(t, ConflictServer)
+	s := newRetailServer(t, database.ConflictServer)
 	s.exec("INSERT INTO client(dossier, code, nom, modifie_le) VALUES('ACME','C1','server','2')")
 	m := newSrcModel(t)
 	m.begin()
@@ -210,7 +211,7 @@ func TestCollectTouchReachesReader(t *testing.T) {
 
 // Unit by unit, one that needs what another brings is tried again.
 func TestCollectRounds(t *testing.T) {
-	s := newRetailServer(t, ConflictTill)
+	s := newRetailServer(t, database.ConflictTill)
 	s.exec("INSERT INTO client(dossier, code, nom, carte) VALUES('ACME','C1','a','1'),('ACME','C2','b','2')")
 	b := s.batch("017").add("client", change.Upsert, clientCols, []any{"ACME", "C1", "a", "2", ""}, []any{"ACME", "C2", "b", "3", ""},
 		[]any{"ACME", "C3", nil, "4", ""})
@@ -224,7 +225,7 @@ func TestCollectRounds(t *testing.T) {
 // A value that a row of the server keeps: the till's row waits, and the
 // server's is left as it was.
 func TestCollectRival(t *testing.T) {
-	s := newRetailServer(t, ConflictTill)
+	s := newRetailServer(t, database.ConflictTill)
 	s.exec("INSERT INTO client(dossier, code, nom, carte) VALUES('ACME','C2','b','2')")
 	b := s.batch("017").add("client", change.Upsert, clientCols, []any{"ACME", "C1", "a", "2", ""}, []any{"ACME", "C3", "c", "3", ""})
 	wantCounts(t, b.send(), "rows 2: +1 ~0 -0 =0 q1 c0")

@@ -11,19 +11,20 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 	"caisseauto/testdata/schema"
 )
 
 // collectUploads is what the tests' server takes from its tills.
-func collectUploads(conflict string) []UploadConfig {
-	up := func(name string, mode manifest.Mode, totals ...string) UploadConfig {
-		return UploadConfig{Name: name, Mode: mode, DossierColumn: "dossier", Dossier: "ACME", Totals: totals}
+func collectUploads(conflict string) []database.UploadConfig {
+	up := func(name string, mode manifest.Mode, totals ...string) database.UploadConfig {
+		return database.UploadConfig{Name: name, Mode: mode, DossierColumn: "dossier", Dossier: "ACME", Totals: totals}
 	}
 	client := up("client", manifest.Both)
 	client.Conflict = conflict
-	return []UploadConfig{client, up("reglement", manifest.Append, "montant"), up("ticket", manifest.Append, "total_ttc"),
+	return []database.UploadConfig{client, up("reglement", manifest.Append, "montant"), up("ticket", manifest.Append, "total_ttc"),
 		up("ticket_ligne", manifest.Append, "montant"), up("jet", manifest.Append), up("parametre_caisse", manifest.Replace)}
 }
 
@@ -34,16 +35,17 @@ type upServer struct {
 	path    string
 	erp     *sqlite3.Conn
 	source  *Source
-	uploads map[string]*upload
+	config  database.SourceConfig // of ACME/down
+	uploads map[string]*database.Upload
 }
 
-func newUpServer(t testing.TB, sql string, uploads []UploadConfig) *upServer {
+func newUpServer(t testing.TB, sql string, uploads []database.UploadConfig) *upServer {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "erp.db")
-	s := &upServer{t: t, path: path, erp: openPlain(t, path), uploads: map[string]*upload{}}
+	s := &upServer{t: t, path: path, erp: openPlain(t, path), uploads: map[string]*database.Upload{}}
 	s.exec("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;" + sql)
-	capture := NewCapture(map[string]SourceConfig{"ACME/down": {Uploads: uploads,
-		Tables: []TableConfig{{Name: "client", DossierColumn: "dossier", Dossier: "ACME"}}}})
+	s.config = database.SourceConfig{Uploads: uploads, Tables: []database.TableConfig{{Name: "client", DossierColumn: "dossier", Dossier: "ACME"}}}
+	capture := NewCapture(map[string]database.SourceConfig{"ACME/down": s.config})
 	if err := capture.Install(context.Background(), path, SourceOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -73,7 +74,7 @@ func (q *quarantined) flush() error {
 	op := q.op
 	q.op = nil
 	if err := q.r.apply.run("INSERT INTO caisseauto_quarantine_row(unit, n, shape, data) VALUES(?1,?2,?3,?4)", q.unit, q.n, string(shape), q.buf); err != nil {
-		return fmt.Errorf("keeping rows of table %s: %w", Quote(op.table.sent.Name), err)
+		return fmt.Errorf("keeping rows of table %s: %w", database.Quote(op.table.sent.Name), err)
 	}
 	return nil
 }
@@ -217,7 +218,7 @@ func (c *Collector) Hold(ctx context.Context, m *manifest.Manifest, p manifest.P
 			if err != nil {
 				return err
 			}
-			r.tables = append(r.tables, &collectTable{sent: manifest.Table{Name: total.Table}, up: findUpload(r.uploads, total.Table), numbers: numbers})
+			r.tables = append(r.tables, &collectTable{sent: manifest.Table{Name: total.Table}, up: database.FindUpload(r.uploads, total.Table), numbers: numbers})
 		}
 		return r.conclude(m)
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -74,7 +75,7 @@ func (c *Collector) InitSQL() string { return ledgerSQL + collectSQL }
 // Init makes the collector's tables where they are not there yet. It takes no
 // lock when they are.
 func (c *Collector) Init(ctx context.Context) error {
-	if err := c.ready(); !errors.Is(err, ErrNotInstalled) {
+	if err := c.ready(); !errors.Is(err, database.ErrNotInstalled) {
 		return err
 	}
 	_, err := c.t.locked(ctx, nil, func() error { return c.t.conn.Exec(c.InitSQL()) })
@@ -84,7 +85,7 @@ func (c *Collector) Init(ctx context.Context) error {
 	return nil
 }
 
-// ready reports, as an error that wraps ErrNotInstalled, that Init was not run.
+// ready reports, as an error that wraps database.ErrNotInstalled, that Init was not run.
 func (c *Collector) ready() error {
 	ok, err := c.t.ready()
 	if ok && err == nil {
@@ -94,7 +95,7 @@ func (c *Collector) ready() error {
 		return environment(err)
 	}
 	if !ok {
-		return fmt.Errorf("%s: %w for collecting; run: caisseauto init server", c.t.conn.Path(), ErrNotInstalled)
+		return fmt.Errorf("%s: %w for collecting; run: caisseauto init server", c.t.conn.Path(), database.ErrNotInstalled)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (c *Collector) configured(stream string) (dossier, till string, err error) 
 	if !ok {
 		return "", "", fmt.Errorf("stream %s: %w: it is not a till's", stream, manifest.ErrRefused)
 	}
-	if len(c.capture.streams[manifest.StreamDown(dossier)].Uploads) == 0 {
+	if len(c.capture.streams[manifest.StreamDown(dossier)].uploads) == 0 {
 		return "", "", fmt.Errorf("stream %s: %w: the configuration takes no table from the tills of dossier %s; nothing was integrated; give one direction = \"up\"",
 			stream, manifest.ErrRefused, dossier)
 	}
@@ -173,7 +174,7 @@ func (c *Collector) expect(m *manifest.Manifest, p manifest.Position) error {
 		return nil
 	}
 	return fmt.Errorf("%w: stream %s stands at epoch %d, batch %d (%.12s), and the batch %d of epoch %d follows %.12s; nothing of it was integrated; run collect again",
-		ErrMoved, m.Stream, last.Epoch, last.Sequence, last.Digest, p.Sequence, p.Epoch, m.Previous)
+		database.ErrMoved, m.Stream, last.Epoch, last.Sequence, last.Digest, p.Sequence, p.Epoch, m.Previous)
 }
 
 // finish makes the error of a piece of work: what is of the machine is told

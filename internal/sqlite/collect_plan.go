@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -19,7 +20,7 @@ type collectRun struct {
 	ctx                   context.Context
 	stream, dossier, till string
 	at                    manifest.Position // the batch
-	uploads               []*upload
+	uploads               []*database.Upload
 	apply                 *applyRun // its statements
 	tables                []*collectTable
 	ops                   map[*change.Header]*collectOp
@@ -40,9 +41,9 @@ type collectRun struct {
 type collectTable struct {
 	sent    manifest.Table
 	number  int
-	up      *upload     // nil: not taken from tills
-	apply   *applyTable // nil: bad
-	bad     string      // why no row of it can be taken
+	up      *database.Upload // nil: not taken from tills
+	apply   *applyTable      // nil: bad
+	bad     string           // why no row of it can be taken
 	numbers manifest.Ranges
 	base    *collectOp // of the rows as they were before the till changed them
 
@@ -84,7 +85,7 @@ func (c *Collector) newRun(ctx context.Context, stream string, at manifest.Posit
 	}
 	plan := &applyPlan{}
 	for i := range tables {
-		t := &collectTable{sent: tables[i], number: i, up: findUpload(r.uploads, tables[i].Name)}
+		t := &collectTable{sent: tables[i], number: i, up: database.FindUpload(r.uploads, tables[i].Name)}
 		if err := r.plan(t); err != nil {
 			return nil, err
 		}
@@ -130,18 +131,18 @@ func (r *collectRun) plan(t *collectTable) error {
 	}
 	switch u := t.up; {
 	case u == nil:
-		t.bad = fmt.Sprintf("table %s is not among those that dossier %s takes from its tills", Quote(t.sent.Name), r.dossier)
+		t.bad = fmt.Sprintf("table %s is not among those that dossier %s takes from its tills", database.Quote(t.sent.Name), r.dossier)
 	case len(t.sent.Key) != len(u.Key) || slices.ContainsFunc(t.sent.Key, func(k string) bool { return !containsName(u.Key, k) }):
-		t.bad = fmt.Sprintf("the till knows the rows of table %s by %q, the server by %q", Quote(u.Table), t.sent.Key, u.Key)
+		t.bad = fmt.Sprintf("the till knows the rows of table %s by %q, the server by %q", database.Quote(u.Table), t.sent.Key, u.Key)
 	default:
 		for _, name := range columns {
-			if containsName(u.config.Exclude, name) {
-				t.bad = fmt.Sprintf("column %s of table %s is excluded: no till may write it", Quote(name), Quote(u.Table))
+			if containsName(u.Config.Exclude, name) {
+				t.bad = fmt.Sprintf("column %s of table %s is excluded: no till may write it", database.Quote(name), database.Quote(u.Table))
 			}
 		}
 		for _, name := range slices.Concat([]string{u.Dossier, u.Till, u.Number}, u.Link, u.Sums) {
 			if name != "" && !containsName(columns, name) {
-				t.bad = fmt.Sprintf("the rows of table %s come without column %s", Quote(u.Table), Quote(name))
+				t.bad = fmt.Sprintf("the rows of table %s come without column %s", database.Quote(u.Table), database.Quote(name))
 			}
 		}
 	}
@@ -163,37 +164,35 @@ func (r *collectRun) plan(t *collectTable) error {
 		return err
 	}
 	t.own = r.own(t.up)
-	if t.up.parent != nil {
-		t.parents, t.linked = r.own(t.up.parent), r.linked(t.up)
+	if t.up.Above != nil {
+		t.parents, t.linked = r.own(t.up.Above), r.linked(t.up)
 	}
 	return r.planTouch(t)
 }
 
 // own returns what must stand in a table's columns of dossier and till.
-func (r *collectRun) own(u *upload) (own [2]change.Value) {
+func (r *collectRun) own(u *database.Upload) (own [2]change.Value) {
 	if u.Dossier != "" {
-		own[0] = stored(u.config.Dossier, u.table.Column(u.Dossier).Type)
+		own[0] = stored(u.Config.Dossier, u.Live.Column(u.Dossier).Type)
 	}
 	if u.Till != "" {
-		own[1] = stored(r.till, u.table.Column(u.Till).Type)
+		own[1] = stored(r.till, u.Live.Column(u.Till).Type)
 	}
 	return own
 }
 
 // linked reports whether the database itself sees to it that a row's parent
 // is there, and that it is of the same till.
-func (r *collectRun) linked(u *upload) bool {
+func (r *collectRun) linked(u *database.Upload) bool {
 	if r.c.t.o.IgnoreForeignKeys {
 		return false
 	}
-	for _, own := range [][2]string{{u.parent.Dossier, u.Dossier}, {u.parent.Till, u.Till}} {
-		if i := slices.Index(u.parent.Key, own[0]); own[0] != "" && (i < 0 || u.Link[i] != own[1]) {
+	for _, own := range [][2]string{{u.Above.Dossier, u.Dossier}, {u.Above.Till, u.Till}} {
+		if i := slices.Index(u.Above.Key, own[0]); own[0] != "" && (i < 0 || u.Link[i] != own[1]) {
 			return false
 		}
 	}
-	return slices.ContainsFunc(u.table.ForeignKeys, func(f ForeignKey) bool {
-		return sameName(f.Table, u.Parent) && slices.EqualFunc(linkOf(f, u.parent.Key), u.Link, sameName)
-	})
+	return u.Linked()
 }
 
 // planTouch finds how a key of the table is journaled for the stream down.
@@ -212,7 +211,7 @@ func (r *collectRun) planTouch(t *collectTable) error {
 	for n, k := range w.key {
 		place := slices.Index(t.up.Key, k.Name)
 		if place < 0 {
-			return fmt.Errorf("table %s is known by %q on its way down and by %q on its way up; give it one key", Quote(t.up.Table), w.names(), t.up.Key)
+			return fmt.Errorf("table %s is known by %q on its way down and by %q on its way up; give it one key", database.Quote(t.up.Table), w.names(), t.up.Key)
 		}
 		t.touchOrder = append(t.touchOrder, place)
 		names += fmt.Sprintf(", k%d", n+1)
@@ -229,7 +228,7 @@ func (r *collectRun) planTouch(t *collectTable) error {
 // carries reports whether some stream takes the table down.
 func (c *Capture) carries(table string) bool {
 	for _, config := range c.streams {
-		if slices.ContainsFunc(config.Tables, func(t TableConfig) bool { return sameName(t.Name, table) }) {
+		if slices.ContainsFunc(config.tables, func(t tableConfig) bool { return sameName(t.Name, table) }) {
 			return true
 		}
 	}
@@ -289,17 +288,17 @@ func (t *collectTable) refuses(h *change.Header) (why, alarm string) {
 	case t.bad != "":
 		return t.bad, ""
 	case h.Op == change.Delete && t.up.Mode == manifest.Append:
-		return fmt.Sprintf("a row of table %s was deleted on the till, and rows of it are only ever added", Quote(t.up.Table)), AlarmDeleted
+		return fmt.Sprintf("a row of table %s was deleted on the till, and rows of it are only ever added", database.Quote(t.up.Table)), AlarmDeleted
 	case h.Op == change.Patch || h.Op == change.Base && t.up.Mode != manifest.Both:
-		return fmt.Sprintf("table %s is of mode %s, which has no %s", Quote(t.up.Table), t.up.Mode, h.Op), ""
+		return fmt.Sprintf("table %s is of mode %s, which has no %s", database.Quote(t.up.Table), t.up.Mode, h.Op), ""
 	case h.Op != change.Delete && !whole:
-		return fmt.Sprintf("a row of table %s has other columns than its manifest says", Quote(t.up.Table)), ""
+		return fmt.Sprintf("a row of table %s has other columns than its manifest says", database.Quote(t.up.Table)), ""
 	}
 	return "", ""
 }
 
 // places finds the columns that the rules look at.
-func (op *collectOp) places(u *upload) {
+func (op *collectOp) places(u *database.Upload) {
 	at := func(name string) int {
 		return slices.IndexFunc(op.header.Columns, func(c string) bool { return name != "" && sameName(c, name) })
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -47,13 +48,13 @@ var modelColumns = map[string][]string{
 
 var modelKeys = map[string]int{"head": 3, "line": 4, "note": 5, "par": 3, "client": 2}
 
-func modelUploads(rule string) []UploadConfig {
-	up := func(name, parent string, link ...string) UploadConfig {
-		return UploadConfig{Name: name, Mode: manifest.Append, DossierColumn: "d", Dossier: "ACME", Totals: []string{"v"}, Parent: parent, ParentColumns: link}
+func modelUploads(rule string) []database.UploadConfig {
+	up := func(name, parent string, link ...string) database.UploadConfig {
+		return database.UploadConfig{Name: name, Mode: manifest.Append, DossierColumn: "d", Dossier: "ACME", Totals: []string{"v"}, Parent: parent, ParentColumns: link}
 	}
 	par := up("par", "")
 	par.Mode = manifest.Replace
-	return []UploadConfig{up("note", "line", "d", "caisse", "n", "l"), up("line", "head", "d", "caisse", "n"), up("head", ""), par,
+	return []database.UploadConfig{up("note", "line", "d", "caisse", "n", "l"), up("line", "head", "d", "caisse", "n"), up("head", ""), par,
 		{Name: "client", Mode: manifest.Both, DossierColumn: "dossier", Dossier: "ACME", Conflict: rule}}
 }
 
@@ -174,11 +175,11 @@ func (m *collectModel) one(till string, r modelRow, add func(modelRow)) bool {
 			return true
 		}
 		unchanged := !there && r.base == nil || there && r.base != nil && fmt.Sprint(live) == fmt.Sprint(r.base)
-		wins := unchanged || m.rule == ConflictTill || m.decided
-		if !unchanged && m.rule == ConflictHold && !m.decided {
+		wins := unchanged || m.rule == database.ConflictTill || m.decided
+		if !unchanged && m.rule == database.ConflictHold && !m.decided {
 			return false
 		}
-		if !unchanged && m.rule == ConflictNewest {
+		if !unchanged && m.rule == database.ConflictNewest {
 			wins = !there || r.op != change.Delete && r.row[3].(int) > live[3].(int)
 		}
 		if wins && bad() {
@@ -304,7 +305,7 @@ func TestCollectRandom(t *testing.T) {
 	}
 	kinds := map[string]int{}
 	for seed := range uint64(rounds) {
-		rule := []string{ConflictNewest, ConflictServer, ConflictTill, ConflictHold}[seed%4]
+		rule := []string{database.ConflictNewest, database.ConflictServer, database.ConflictTill, database.ConflictHold}[seed%4]
 		t.Run(fmt.Sprint(seed, rule), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			s := newUpServer(t, modelSchema, modelUploads(rule))
@@ -383,7 +384,7 @@ func (m *collectModel) batch(s *upServer, rnd *rand.Rand, till string, rows []mo
 
 // retry retries every unit that waits, in the server's order.
 func (m *collectModel) retry(t *testing.T, s *upServer) {
-	m.decided = m.rule == ConflictHold
+	m.decided = m.rule == database.ConflictHold
 	defer func() { m.decided = false }()
 	for _, u := range s.units() {
 		_, till, _ := splitUp(u.Stream)
@@ -467,7 +468,7 @@ func (m *collectModel) compare(t *testing.T, s *upServer) {
 			want = append(want, strings.ReplaceAll(strings.TrimSpace(text), " ", "|"))
 		}
 		slices.Sort(want)
-		got := strings.Fields(rowsText(t, s.erp, "SELECT "+QuoteAll("", columns)+" FROM "+table))
+		got := strings.Fields(rowsText(t, s.erp, "SELECT "+database.QuoteAll("", columns)+" FROM "+table))
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got, cmp.Transformer("", func(l []string) string { return strings.Join(l, "\n") })); diff != "" {
 			t.Errorf("table %s, -want +got:\n%s", table, diff)

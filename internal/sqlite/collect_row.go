@@ -9,6 +9,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -29,7 +30,7 @@ func (op *collectOp) refusedByRule(row []change.Value) *refusedRow {
 	}
 	for j, i := range op.key {
 		if row[i].Kind == change.Null {
-			return &refusedRow{final: true, reason: fmt.Sprintf("a row of table %s has NULL in %s, which is in the key", Quote(t.up.Table), Quote(t.up.Key[j]))}
+			return &refusedRow{final: true, reason: fmt.Sprintf("a row of table %s has NULL in %s, which is in the key", database.Quote(t.up.Table), database.Quote(t.up.Key[j]))}
 		}
 	}
 	if op.dossier >= 0 && !equalStored(&row[op.dossier], &t.own[0]) {
@@ -44,7 +45,7 @@ func (op *collectOp) refusedByRule(row []change.Value) *refusedRow {
 // foreign is the refusal of a row that is somebody else's.
 func (op *collectOp) foreign(what, column string, has, want *change.Value) *refusedRow {
 	return &refusedRow{final: true, alarm: AlarmForeign, reason: fmt.Sprintf("a row of table %s is of another %s: %s is %s, and the batch is of %s",
-		Quote(op.table.up.Table), what, Quote(column), showValue(*has), showValue(*want))}
+		database.Quote(op.table.up.Table), what, database.Quote(column), showValue(*has), showValue(*want))}
 }
 
 // equalStored reports whether v becomes want in want's column.
@@ -134,9 +135,9 @@ func (r *collectRun) parentThere(op *collectOp, row []change.Value) (*refusedRow
 func (op *collectOp) orphan(row []change.Value) *refusedRow {
 	text := ""
 	for j, i := range op.link {
-		text += fmt.Sprintf(" %s=%s", Quote(op.table.up.Link[j]), showValue(row[i]))
+		text += fmt.Sprintf(" %s=%s", database.Quote(op.table.up.Link[j]), showValue(row[i]))
 	}
-	return &refusedRow{reason: fmt.Sprintf("%s has no parent in %s: nothing there has%s", op.apply.name(row), Quote(op.table.up.Parent), text)}
+	return &refusedRow{reason: fmt.Sprintf("%s has no parent in %s: nothing there has%s", op.apply.name(row), database.Quote(op.table.up.Parent), text)}
 }
 
 // append takes a row that is only ever added.

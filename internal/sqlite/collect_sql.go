@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 )
 
 // sqls writes the statements that judge a row. All take the whole row as
@@ -13,7 +14,7 @@ import (
 // the text "7" is the number 7.
 func (op *collectOp) sqls() {
 	t, u := op.apply.table, op.table.up
-	from := " FROM " + Quote(t.Name) + " WHERE " + op.apply.where()
+	from := " FROM " + database.Quote(t.Name) + " WHERE " + op.apply.where()
 	if op.header.Op != change.Delete {
 		op.sameSQL = "SELECT 1" + from + op.table.same(op.apply)
 	}
@@ -28,17 +29,17 @@ func (op *collectOp) sqls() {
 	if len(own) > 0 {
 		op.ownSQL = "SELECT " + strings.Join(own, " AND ") + from
 	}
-	if p := u.parent; p != nil && len(op.link) > 0 && op.header.Op == change.Upsert && !op.table.linked {
+	if p := u.Above; p != nil && len(op.link) > 0 && op.header.Op == change.Upsert && !op.table.linked {
 		var terms []string
 		for i, k := range p.Key {
-			terms = append(terms, Quote(k)+" = "+param(op.link[i]))
+			terms = append(terms, database.Quote(k)+" = "+param(op.link[i]))
 		}
 		for i, column := range []string{p.Dossier, p.Till} {
 			if column != "" {
-				terms = append(terms, fmt.Sprintf("%s IS ?%d COLLATE BINARY", Quote(column), len(op.header.Columns)+1+i))
+				terms = append(terms, fmt.Sprintf("%s IS ?%d COLLATE BINARY", database.Quote(column), len(op.header.Columns)+1+i))
 			}
 		}
-		op.parentSQL = "SELECT 1 FROM " + Quote(p.Table) + " WHERE " + strings.Join(terms, " AND ")
+		op.parentSQL = "SELECT 1 FROM " + database.Quote(p.Table) + " WHERE " + strings.Join(terms, " AND ")
 	}
 	var columns []string
 	for _, c := range t.Columns {
@@ -46,7 +47,7 @@ func (op *collectOp) sqls() {
 			columns = append(columns, c.Name)
 		}
 	}
-	op.serversSQL = "SELECT " + QuoteAll("", columns) + from
+	op.serversSQL = "SELECT " + database.QuoteAll("", columns) + from
 }
 
 // same returns the condition that the live row has the values that are sent.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -162,7 +163,7 @@ func TestCollectMoved(t *testing.T) {
 	s := newRetailServer(t, "")
 	b := s.batch("017").tickets("017", 1).seal()
 	s.batch("017").tickets("017", 5).send()
-	if _, err := s.Apply(context.Background(), b.m, b.p, b.reader()); !errors.Is(err, ErrMoved) {
+	if _, err := s.Apply(context.Background(), b.m, b.p, b.reader()); !errors.Is(err, database.ErrMoved) {
 		t.Errorf("a second first batch: %v", err)
 	}
 	n := s.batch("017").tickets("017", 6)
@@ -191,7 +192,7 @@ func TestCollectStopped(t *testing.T) {
 	}
 	s.t0().hook = func(string) {}
 	s.exec("BEGIN IMMEDIATE")
-	if _, err := s.Apply(context.Background(), b.m, b.p, b.reader()); !errors.Is(err, ErrBusy) {
+	if _, err := s.Apply(context.Background(), b.m, b.p, b.reader()); !errors.Is(err, database.ErrBusy) {
 		t.Errorf("no lock: %v", err)
 	}
 	s.exec("ROLLBACK")

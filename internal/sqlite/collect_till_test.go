@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -101,7 +102,7 @@ func TestCollectHold(t *testing.T) {
 	if err := s.Hold(ctx, b.m, b.p, dir, errors.New("bad magic")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Hold(ctx, b.m, b.p, dir, errors.New("bad magic")); !errors.Is(err, ErrMoved) {
+	if err := s.Hold(ctx, b.m, b.p, dir, errors.New("bad magic")); !errors.Is(err, database.ErrMoved) {
 		t.Errorf("the same again: %v", err)
 	}
 	r := s.receipt("017")

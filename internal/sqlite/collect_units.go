@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -52,7 +53,7 @@ func (t *collectTable) depth() int {
 	if t.up == nil {
 		return 0
 	}
-	return t.up.depth
+	return t.up.Depth
 }
 
 func (r *collectRun) groupDepth(depth int) error {
@@ -107,9 +108,9 @@ func (r *collectRun) root(op *collectOp, row []change.Value, seq int64) ([]byte,
 	}
 	own := name(u.Table, op.key)
 	root := own
-	if u.parent != nil && len(op.link) > 0 && !slices.ContainsFunc(op.link, func(i int) bool { return row[i].Kind == change.Null }) {
+	if u.Above != nil && len(op.link) > 0 && !slices.ContainsFunc(op.link, func(i int) bool { return row[i].Kind == change.Null }) {
 		root = name(u.Parent, op.link)
-		if u.parent.parent != nil {
+		if u.Above.Above != nil {
 			above, found, err := r.apply.one("SELECT root FROM temp.caisseauto_middle WHERE key=?1", change.Value{Kind: change.Blob, Bytes: root})
 			if err != nil {
 				return nil, err
@@ -119,7 +120,7 @@ func (r *collectRun) root(op *collectOp, row []change.Value, seq int64) ([]byte,
 			}
 		}
 	}
-	if u.parent == nil || !slices.ContainsFunc(r.uploads, func(o *upload) bool { return o.parent == u }) {
+	if u.Above == nil || !slices.ContainsFunc(r.uploads, func(o *database.Upload) bool { return o.Above == u }) {
 		return root, nil
 	}
 	return root, r.apply.run("INSERT INTO temp.caisseauto_middle(key, root) VALUES(?1,?2) ON CONFLICT(key) DO NOTHING", own, root)
@@ -243,17 +244,17 @@ func (r *collectRun) references(id int64) (*refusedRow, error) {
 // missing describes a row's reference to a row that is not there, "" when it
 // is there.
 func (r *collectRun) missing(op *collectOp, row []change.Value, f ForeignKey) (string, error) {
-	sql, text := "SELECT 1 FROM "+Quote(f.Table)+" WHERE 1", ""
+	sql, text := "SELECT 1 FROM "+database.Quote(f.Table)+" WHERE 1", ""
 	for n, from := range f.From {
 		i := slices.IndexFunc(op.header.Columns, func(c string) bool { return sameName(c, from) })
 		if i < 0 || n >= len(f.To) || row[i].Kind == change.Null {
 			return "", nil
 		}
-		sql += " AND " + Quote(f.To[n]) + " = " + param(i)
-		text += fmt.Sprintf(" %s=%s", Quote(f.To[n]), showValue(row[i]))
+		sql += " AND " + database.Quote(f.To[n]) + " = " + param(i)
+		text += fmt.Sprintf(" %s=%s", database.Quote(f.To[n]), showValue(row[i]))
 	}
 	if _, there, err := r.ask(sql, row); there || err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s refers to a row of %s that is not there:%s", op.apply.name(row), Quote(f.Table), text), nil
+	return fmt.Sprintf("%s refers to a row of %s that is not there:%s", op.apply.name(row), database.Quote(f.Table), text), nil
 }

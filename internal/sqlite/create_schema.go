@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -70,7 +71,7 @@ func hasColumn(list []manifest.Column, name string) bool {
 func (t *newTable) sql() string {
 	var b strings.Builder
 	for _, c := range t.columns {
-		b.WriteString(Quote(c.Name))
+		b.WriteString(database.Quote(c.Name))
 		if typ := typeSQL(c.Type); typ != "" {
 			b.WriteString(" " + typ)
 		}
@@ -79,7 +80,7 @@ func (t *newTable) sql() string {
 		}
 		b.WriteString(", ")
 	}
-	return fmt.Sprintf("CREATE TABLE %s(%sPRIMARY KEY(%s))", Quote(t.name), b.String(), QuoteAll("", t.key))
+	return fmt.Sprintf("CREATE TABLE %s(%sPRIMARY KEY(%s))", database.Quote(t.name), b.String(), database.QuoteAll("", t.key))
 }
 
 // plainType is what a declared type looks like that can stand in a statement
@@ -102,7 +103,7 @@ func typeSQL(declared string) string {
 	case plainType.MatchString(declared) && strings.TrimSpace(declared) == declared:
 		return declared
 	}
-	return Quote(declared)
+	return database.Quote(declared)
 }
 
 // CreateSchemaSQL returns the statements that make the tables of a manifest,
@@ -121,8 +122,8 @@ func CreateSchemaSQL(m *manifest.Manifest) []string {
 // CreateSchema makes those tables of a verified manifest that are not there,
 // see [CreateSchemaSQL], in one transaction, and returns their names. A table
 // that is there is left alone, whatever its columns are. The error wraps
-// [manifest.ErrRefused] when a name is not for batches; see also [ErrBusy],
-// [ErrNoSpace] and [ErrReadOnly]. After any error nothing was made.
+// [manifest.ErrRefused] when a name is not for batches; see also [database.ErrBusy],
+// [database.ErrNoSpace] and [database.ErrReadOnly]. After any error nothing was made.
 func (t *Till) CreateSchema(ctx context.Context, m *manifest.Manifest) (made []string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -143,7 +144,7 @@ func (t *Till) CreateSchema(ctx context.Context, m *manifest.Manifest) (made []s
 		}
 		for i := range missing {
 			if err := t.conn.Exec(missing[i].sql()); err != nil {
-				return fmt.Errorf("table %s: %w", Quote(missing[i].name), err)
+				return fmt.Errorf("table %s: %w", database.Quote(missing[i].name), err)
 			}
 			made = append(made, missing[i].name)
 		}
@@ -170,12 +171,12 @@ func (t *Till) mayCreate(n *newTable) error {
 	}
 	for i, c := range n.columns {
 		if hasColumn(n.columns[:i], c.Name) {
-			return refuseTable(n.name, "the manifest names column %s twice", Quote(c.Name))
+			return refuseTable(n.name, "the manifest names column %s twice", database.Quote(c.Name))
 		}
 	}
 	for i, k := range n.key {
 		if !hasColumn(n.columns, k) || containsName(n.key[:i], k) {
-			return refuseTable(n.name, "%s is in its key, but not once, or is none of its columns", Quote(k))
+			return refuseTable(n.name, "%s is in its key, but not once, or is none of its columns", database.Quote(k))
 		}
 	}
 	return nil
@@ -187,7 +188,7 @@ func (t *Till) absent(list []newTable) ([]newTable, error) {
 	for _, n := range list {
 		_, err := ReadTable(t.conn, n.name)
 		switch {
-		case errors.Is(err, ErrNoTable):
+		case errors.Is(err, database.ErrNoTable):
 			missing = append(missing, n)
 		case err != nil:
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 	"caisseauto/testdata/schema"
@@ -38,9 +39,9 @@ func (k *kept) Row(line []byte) error {
 }
 
 // installed returns the source of a database that carries the stream alone.
-func installed(t *testing.T, path string, config SourceConfig) *Source {
+func installed(t *testing.T, path string, config database.SourceConfig) *Source {
 	t.Helper()
-	capture := NewCapture(map[string]SourceConfig{testStream: config})
+	capture := NewCapture(map[string]database.SourceConfig{testStream: config})
 	if err := capture.Install(t.Context(), path, SourceOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +80,9 @@ func TestCreateSchemaRetail(t *testing.T) {
 		INSERT INTO caisse VALUES('ACME','017','','');
 		INSERT INTO utilisateur VALUES('U','ACME','nom','VENDEUR',x'00ff',1); INSERT INTO utilisateur_caisse VALUES('ACME','U','017');
 		INSERT INTO client(dossier,code,nom,points) VALUES('ACME','C1','Nom',3);`, collectUploads(""))
-	config := SourceConfig{Uploads: collectUploads("")}
+	config := database.SourceConfig{Uploads: collectUploads("")}
 	for _, name := range []string{"tva", "article", "caisse", "utilisateur", "utilisateur_caisse", "client", "parametre_caisse"} {
-		c := TableConfig{Name: name, DossierColumn: "dossier", Dossier: "ACME"}
+		c := database.TableConfig{Name: name, DossierColumn: "dossier", Dossier: "ACME"}
 		switch name {
 		case "tva":
 			c.DossierColumn = ""
@@ -138,11 +139,11 @@ func sameRows(t *testing.T, server, till *sqlite3.Conn, tab *manifest.Table, whe
 		names = append(names, c.Name)
 		dossier = dossier || c.Name == "dossier"
 	}
-	sql := "SELECT " + QuoteAll("", names) + " FROM " + Quote(tab.Name)
+	sql := "SELECT " + database.QuoteAll("", names) + " FROM " + database.Quote(tab.Name)
 	if dossier && where == "" {
 		where = " WHERE dossier='ACME'"
 	}
-	order := " ORDER BY " + QuoteAll("", tab.Key)
+	order := " ORDER BY " + database.QuoteAll("", tab.Key)
 	want, got := queryText(t, server, sql+where+order), queryText(t, till, sql+order)
 	if want != got || want == "" && tab.Name != "parametre_caisse" {
 		t.Errorf("table %s: server\n%s\ntill\n%s", tab.Name, want, got)
@@ -165,9 +166,9 @@ func TestCreateSchemaChinook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := SourceConfig{}
+	config := database.SourceConfig{}
 	for _, n := range names {
-		config.Tables = append(config.Tables, TableConfig{Name: n})
+		config.Tables = append(config.Tables, database.TableConfig{Name: n})
 	}
 	source := installed(t, path, config)
 	b := baselineOf(t, source, testStream)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+
+	"caisseauto/internal/database"
 )
 
 // A cursor says what a stream has seen of the database when a batch was read.
@@ -54,7 +56,7 @@ func (c cursor) same(n cursor) bool { return maps.Equal(c.Tables, n.Tables) && c
 func (r *carried) shape() string {
 	columns := fmt.Sprintf("%q %q", r.columns, r.key)
 	if r.dossier == "" {
-		return fingerprint(columns)
+		return database.Fingerprint(columns)
 	}
-	return fingerprint(columns, r.dossier, fmt.Sprint(r.value.Kind, r.value.Int), string(r.value.Bytes))
+	return database.Fingerprint(columns, r.dossier, fmt.Sprint(r.value.Kind, r.value.Int), string(r.value.Bytes))
 }

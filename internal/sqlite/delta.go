@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -56,7 +57,7 @@ func (d *delta) entries() string {
 func (d *delta) grouped(mask string) string {
 	var by []string
 	for i, k := range d.key {
-		by = append(by, fmt.Sprintf("k%d COLLATE %s", i+1, Quote(k.Collation)))
+		by = append(by, fmt.Sprintf("k%d COLLATE %s", i+1, database.Quote(k.Collation)))
 	}
 	sql := "SELECT " + mask + " AS m, " + d.keys + " FROM " + d.source() + " GROUP BY " + strings.Join(by, ", ")
 	if mask != "NULL" {
@@ -69,10 +70,10 @@ func (d *delta) grouped(mask string) string {
 func (d *delta) joined() string {
 	var on []string
 	for i, k := range d.key {
-		on = append(on, fmt.Sprintf("r.%s = g.k%d COLLATE %s", Quote(k.Name), i+1, Quote(k.Collation)))
+		on = append(on, fmt.Sprintf("r.%s = g.k%d COLLATE %s", database.Quote(k.Name), i+1, database.Quote(k.Collation)))
 	}
 	if d.dossier != "" {
-		on = append(on, "r."+Quote(d.dossier)+" = ?4 COLLATE BINARY")
+		on = append(on, "r."+database.Quote(d.dossier)+" = ?4 COLLATE BINARY")
 	}
 	if d.up != nil {
 		on = append(on, d.up.mine("r"))
@@ -92,13 +93,13 @@ func (d *delta) rowsSQL(mask string, top []int64, rest int64) string {
 	}
 	var order []string
 	for i, k := range d.key {
-		order = append(order, fmt.Sprintf("k%d COLLATE %s", i+1, Quote(k.Collation)))
+		order = append(order, fmt.Sprintf("k%d COLLATE %s", i+1, database.Quote(k.Collation)))
 	}
 	if mask != "NULL" {
 		order = append([]string{"m"}, order...) // NULL, the whole rows, comes first
 	}
 	return fmt.Sprintf("SELECT g.m, %s, %s FROM (%s ORDER BY %s LIMIT -1) AS g LEFT JOIN %s AS r ON %s",
-		QuoteAll("r.", d.columnNames()), "g."+strings.ReplaceAll(d.keys, ", ", ", g."), g, strings.Join(order, ", "), Quote(d.Name), d.joined())
+		database.QuoteAll("r.", d.columnNames()), "g."+strings.ReplaceAll(d.keys, ", ", ", g."), g, strings.Join(order, ", "), database.Quote(d.Name), d.joined())
 }
 
 // deletesSQL returns the statement of the keys whose rows are gone.
@@ -107,7 +108,7 @@ func (d *delta) deletesSQL() string {
 		return d.upDeletesSQL()
 	}
 	return fmt.Sprintf("SELECT %s FROM (%s) AS g WHERE %s IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %s AS r WHERE %s)",
-		d.keys, d.grouped("NULL"), strings.ReplaceAll(d.keys, ", ", " IS NOT NULL AND "), Quote(d.Name), d.joined())
+		d.keys, d.grouped("NULL"), strings.ReplaceAll(d.keys, ", ", " IS NOT NULL AND "), database.Quote(d.Name), d.joined())
 }
 
 // readChanges sends the table's changed rows, and keeps the keys of the gone
@@ -146,7 +147,7 @@ func (d *delta) refuseNullKeys() error {
 			continue
 		}
 		journal = append(journal, fmt.Sprintf("k%d IS NULL", i+1))
-		table = append(table, Quote(k.Name)+" IS NULL")
+		table = append(table, database.Quote(k.Name)+" IS NULL")
 	}
 	if len(journal) == 0 {
 		return nil
@@ -157,14 +158,14 @@ func (d *delta) refuseNullKeys() error {
 	if err != nil || !found {
 		return err
 	}
-	sql := "SELECT " + QuoteAll("", d.columnNames()) + " FROM " + Quote(d.Name) + " WHERE (" + strings.Join(table, " OR ") + ")"
+	sql := "SELECT " + database.QuoteAll("", d.columnNames()) + " FROM " + database.Quote(d.Name) + " WHERE (" + strings.Join(table, " OR ") + ")"
 	var args []any
 	if d.dossier != "" {
-		sql += " AND " + Quote(d.dossier) + " = ?1 COLLATE BINARY"
+		sql += " AND " + database.Quote(d.dossier) + " = ?1 COLLATE BINARY"
 		args = append(args, d.value)
 	}
 	if d.up != nil {
-		sql += " AND " + d.up.mine(Quote(d.Name))
+		sql += " AND " + d.up.mine(database.Quote(d.Name))
 	}
 	return d.e.db.Query(sql+" LIMIT 1", d.nullKey, args...)
 }

@@ -4,7 +4,7 @@
 // On the server, triggers note in a journal which rows of the ERP's tables
 // were touched, and by which key alone:
 //
-//	c := sqlite.NewCapture(map[string]sqlite.SourceConfig{"ACME/down": {Tables: …}})
+//	c := sqlite.NewCapture(map[string]database.SourceConfig{"ACME/down": {Tables: …}})
 //	err := c.Install(ctx, "erp.db", sqlite.SourceOptions{})
 //
 // A [Source] then reads, in one snapshot of the database, the rows whose keys

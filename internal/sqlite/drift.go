@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -68,12 +69,12 @@ func (e *DriftError) Unwrap() error { return manifest.ErrRefused }
 // what says what does not fit.
 func (e *DriftError) what() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table %s: %v: ", Quote(e.Table), manifest.ErrRefused)
+	fmt.Fprintf(&b, "table %s: %v: ", database.Quote(e.Table), manifest.ErrRefused)
 	for i, d := range e.Drifts {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		column := Quote(d.Column)
+		column := database.Quote(d.Column)
 		switch d.Kind {
 		case DriftMissingColumn:
 			fmt.Fprintf(&b, "it has no column %s, which the server declares as %s", column, shownType(d.Sent))
@@ -127,7 +128,7 @@ func (t *Till) columns(tab *applyTable) error {
 	}
 	for i, c := range tab.sent.Columns {
 		if hasColumn(tab.sent.Columns[:i], c.Name) {
-			return refuseTable(tab.Name, "the manifest names column %s twice", Quote(c.Name))
+			return refuseTable(tab.Name, "the manifest names column %s twice", database.Quote(c.Name))
 		}
 		have := tab.Column(c.Name)
 		switch {
@@ -249,7 +250,7 @@ func (t *Till) NeedsRows(ctx context.Context, stream string) (bool, error) {
 	}
 	for _, d := range list {
 		have, err := ReadTable(t.conn, d.Table)
-		if errors.Is(err, ErrNoTable) {
+		if errors.Is(err, database.ErrNoTable) {
 			continue
 		}
 		if err != nil {

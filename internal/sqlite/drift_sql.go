@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -20,7 +21,7 @@ func (t *Till) driftError(tab *applyTable, bad []Drift) error {
 		case d.Kind == DriftMissingColumn:
 			added = append(added, d.Column)
 		case d.Kind == DriftNotNull && c.PK > 0:
-			e.Why = fmt.Sprintf("%s is in the table's primary key: add it to the export at the server, or give the table the server's key", Quote(c.Name))
+			e.Why = fmt.Sprintf("%s is in the table's primary key: add it to the export at the server, or give the table the server's key", database.Quote(c.Name))
 			return e
 		case d.Kind == DriftNotNull:
 			fix := fixes[foldName(c.Name)]
@@ -48,7 +49,7 @@ func (t *Till) driftError(tab *applyTable, bad []Drift) error {
 		if tab.Strict {
 			typ = tillType(bad[i].Sent, true)
 		}
-		fmt.Fprintf(&b, "ALTER TABLE %s ADD COLUMN %s;\n", Quote(tab.Name), strings.TrimSpace(Quote(name)+" "+typ))
+		fmt.Fprintf(&b, "ALTER TABLE %s ADD COLUMN %s;\n", database.Quote(tab.Name), strings.TrimSpace(database.Quote(name)+" "+typ))
 	}
 	key, err := t.keySQL(tab, added)
 	if err != nil {
@@ -68,7 +69,7 @@ func (t *Till) keySQL(tab *applyTable, added []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s(%s);\n", Quote(name), Quote(tab.Name), QuoteAll("", tab.sent.Key)), nil
+	return fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s(%s);\n", database.Quote(name), database.Quote(tab.Name), database.QuoteAll("", tab.sent.Key)), nil
 }
 
 // freeName returns a name that nothing in the database has.
@@ -143,7 +144,7 @@ func (t *Till) rebuildSQL(tab *Table, fixes map[string]columnFix) (string, error
 		if c.Generated {
 			continue
 		}
-		value := Quote(c.Name)
+		value := database.Quote(c.Name)
 		if fix := fixes[foldName(c.Name)]; tab.Strict && fix.typ != "" && fix.typ != "ANY" {
 			value = "CAST(" + value + " AS " + fix.typ + ")"
 		}
@@ -156,14 +157,14 @@ func (t *Till) rebuildSQL(tab *Table, fixes map[string]columnFix) (string, error
 	line("CREATE TEMP TABLE caisseauto_rebuild(done INTEGER NOT NULL CHECK(done))")
 	line("BEGIN IMMEDIATE")
 	line("%s", ended(create))
-	line("INSERT INTO %s(%s) SELECT %s FROM %s", Quote(fresh), QuoteAll("", names), strings.Join(values, ", "), Quote(tab.Name))
-	line("INSERT INTO temp.caisseauto_rebuild SELECT 1 WHERE (SELECT count(*) FROM %s) = (SELECT count(*) FROM %s)", Quote(fresh), Quote(tab.Name))
+	line("INSERT INTO %s(%s) SELECT %s FROM %s", database.Quote(fresh), database.QuoteAll("", names), strings.Join(values, ", "), database.Quote(tab.Name))
+	line("INSERT INTO temp.caisseauto_rebuild SELECT 1 WHERE (SELECT count(*) FROM %s) = (SELECT count(*) FROM %s)", database.Quote(fresh), database.Quote(tab.Name))
 	if sequence {
 		line("DELETE FROM sqlite_sequence WHERE name=%s", quoteText(fresh))
 		line("INSERT INTO sqlite_sequence(name, seq) SELECT %s, seq FROM sqlite_sequence WHERE name=%s", quoteText(fresh), quoteText(tab.Name))
 	}
-	line("DROP TABLE %s", Quote(tab.Name))
-	line("ALTER TABLE %s RENAME TO %s", Quote(fresh), Quote(tab.Name))
+	line("DROP TABLE %s", database.Quote(tab.Name))
+	line("ALTER TABLE %s RENAME TO %s", database.Quote(fresh), database.Quote(tab.Name))
 	for _, sql := range made[1:] {
 		line("%s", ended(sql))
 	}
@@ -173,7 +174,7 @@ func (t *Till) rebuildSQL(tab *Table, fixes map[string]columnFix) (string, error
 	line("COMMIT")
 	line("DROP TABLE IF EXISTS temp.caisseauto_rebuild")
 	line("PRAGMA legacy_alter_table=OFF")
-	line("PRAGMA foreign_key_check(%s)", Quote(tab.Name))
+	line("PRAGMA foreign_key_check(%s)", database.Quote(tab.Name))
 	return b.String(), nil
 }
 
@@ -211,7 +212,7 @@ func redeclared(sql, name string, tab *Table, fixes map[string]columnFix) string
 	if len(list) < 5 || list[3].text != "(" {
 		return ""
 	}
-	edits := []textEdit{{list[2].start, list[2].end, Quote(name)}}
+	edits := []textEdit{{list[2].start, list[2].end, database.Quote(name)}}
 	defs := definitions(list[3:])
 	if len(defs) < len(tab.Columns) {
 		return ""

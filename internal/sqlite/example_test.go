@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
@@ -60,8 +61,8 @@ func example() error {
 		return err
 	}
 
-	c := sqlite.NewCapture(map[string]sqlite.SourceConfig{
-		"ACME/down": {Tables: []sqlite.TableConfig{{Name: "article", Columns: true}}},
+	c := sqlite.NewCapture(map[string]database.SourceConfig{
+		"ACME/down": {Tables: []database.TableConfig{{Name: "article", Columns: true}}},
 	})
 	if err := c.Install(ctx, path, sqlite.SourceOptions{}); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -99,12 +100,12 @@ func (t *carried) keyPlaces() []int {
 func (e *extraction) readWhole(t *extracted) (err error) {
 	var order []string
 	for _, k := range t.key {
-		order = append(order, Quote(k.Name)+" COLLATE "+Quote(k.Collation))
+		order = append(order, database.Quote(k.Name)+" COLLATE "+database.Quote(k.Collation))
 	}
-	sql := "SELECT " + QuoteAll("", t.columnNames()) + " FROM " + Quote(t.Name)
+	sql := "SELECT " + database.QuoteAll("", t.columnNames()) + " FROM " + database.Quote(t.Name)
 	var args []any
 	if t.dossier != "" {
-		sql += " WHERE " + Quote(t.dossier) + " = ?1 COLLATE BINARY"
+		sql += " WHERE " + database.Quote(t.dossier) + " = ?1 COLLATE BINARY"
 		args = append(args, t.value)
 	}
 	sql += " ORDER BY " + strings.Join(order, ", ")
@@ -135,7 +136,7 @@ func (e *extraction) send(t *extracted, s *sqlite3.Stmt, places, key []int) erro
 
 func (t *carried) tooLong(s *sqlite3.Stmt, key []int, n int) error {
 	return fmt.Errorf("table %s: the row with key %s is %d bytes long, more than the %d that a batch can carry; exclude its large column or make it smaller",
-		Quote(t.Name), t.showKey(s, key), n, change.MaxLine)
+		database.Quote(t.Name), t.showKey(s, key), n, change.MaxLine)
 }
 
 // appendPlaces appends columns of the current row of s as one line, straight
@@ -175,7 +176,7 @@ func (t *carried) showKey(s *sqlite3.Stmt, places []int) string {
 // nullKey is the error for a row that cannot be named.
 func (t *carried) nullKey(s *sqlite3.Stmt) error {
 	return fmt.Errorf("table %s: the row %s has NULL in its key %q, so no other row can be told from it; give it a key and run the export again",
-		Quote(t.Name), t.showKey(s, all(len(t.columns))), t.names())
+		database.Quote(t.Name), t.showKey(s, all(len(t.columns))), t.names())
 }
 
 // sendDeletes sends the keys of the rows that are gone.

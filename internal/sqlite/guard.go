@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"caisseauto/internal/database"
 )
 
 // guards returns the statements of the BEFORE INSERT or BEFORE UPDATE trigger
@@ -33,19 +35,19 @@ func (c *captured) guarded(name string, update bool) bool {
 
 // guard returns the statements of one constraint.
 func (c *captured) guard(x *Index, update bool) []string {
-	t := Quote(c.Name)
+	t := database.Quote(c.Name)
 	var terms, changed []string
 	for _, k := range x.Columns {
 		now := c.newValue(k.Name)
-		before := t + "." + Quote(k.Name)
+		before := t + "." + database.Quote(k.Name)
 		if k.Name == "" {
 			now, before = "(SELECT "+k.Expr+" FROM "+c.newRow()+")", "("+k.Expr+")"
 		} else if c.Column(k.Name).Generated {
-			now = "(SELECT " + Quote(k.Name) + " FROM " + c.newRow() + ")"
+			now = "(SELECT " + database.Quote(k.Name) + " FROM " + c.newRow() + ")"
 		}
-		terms = append(terms, before+" = "+now+" COLLATE "+Quote(k.Collation))
+		terms = append(terms, before+" = "+now+" COLLATE "+database.Quote(k.Collation))
 		if k.Name != "" {
-			changed = append(changed, fmt.Sprintf("new.%[1]s IS NOT old.%[1]s COLLATE %[2]s", Quote(k.Name), Quote(k.Collation)))
+			changed = append(changed, fmt.Sprintf("new.%[1]s IS NOT old.%[1]s COLLATE %[2]s", database.Quote(k.Name), database.Quote(k.Collation)))
 		}
 	}
 	if x.Where != "" {
@@ -62,7 +64,7 @@ func (c *captured) guard(x *Index, update bool) []string {
 		return list
 	}
 	if !update && x.Name == c.keyName && c.up == nil {
-		d := Quote(c.dossier)
+		d := database.Quote(c.dossier)
 		terms = append(terms, t+"."+d+" IS NOT new."+d+" COLLATE BINARY")
 	}
 	mask := "NULL"
@@ -83,7 +85,7 @@ func (c *captured) simple(x *Index) bool {
 func (c *captured) sameKey(row string) string {
 	var terms []string
 	for _, k := range c.key {
-		terms = append(terms, fmt.Sprintf("%s.%s IS %s.%s COLLATE BINARY", Quote(c.Name), Quote(k.Name), row, Quote(k.Name)))
+		terms = append(terms, fmt.Sprintf("%s.%s IS %s.%s COLLATE BINARY", database.Quote(c.Name), database.Quote(k.Name), row, database.Quote(k.Name)))
 	}
 	return strings.Join(terms, " AND ")
 }
@@ -96,7 +98,7 @@ func (c *captured) newValue(column string) string {
 	if col == nil {
 		return ""
 	}
-	v := "new." + Quote(column)
+	v := "new." + database.Quote(column)
 	if col.NotNull && col.HasDefault && !col.Generated {
 		return "ifnull(" + v + ", (" + col.Default + "))"
 	}
@@ -111,9 +113,9 @@ func (c *captured) newValue(column string) string {
 func (c *captured) newRow() string {
 	columns := make([]string, len(c.Columns))
 	for i, col := range c.Columns {
-		columns[i] = c.newValue(col.Name) + " AS " + Quote(col.Name)
+		columns[i] = c.newValue(col.Name) + " AS " + database.Quote(col.Name)
 	}
-	return "(SELECT " + strings.Join(columns, ", ") + ") AS " + Quote(c.Name)
+	return "(SELECT " + strings.Join(columns, ", ") + ") AS " + database.Quote(c.Name)
 }
 
 // guardColumns returns the OF clause of the BEFORE UPDATE trigger: with it an
@@ -141,7 +143,7 @@ func (c *captured) guardColumns() string {
 			}
 		}
 	}
-	return " OF " + QuoteAll("", columns)
+	return " OF " + database.QuoteAll("", columns)
 }
 
 // cascades reports whether rows of the table go when rows elsewhere do.

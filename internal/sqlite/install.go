@@ -38,7 +38,7 @@ func (c *Capture) newest() string {
 // Install makes our tables and triggers in the ERP's database at path, as far
 // as they are missing or other than they should be, in one transaction. It
 // changes nothing else there. Errors name the table of the configuration that
-// cannot be captured; ErrBusy.
+// cannot be captured; database.ErrBusy.
 func (c *Capture) Install(ctx context.Context, path string, o SourceOptions) error {
 	s := NewSource(path, c, o)
 	return s.write(ctx, func(db *sqlite3.Conn) error {

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"fmt"
 	"slices"
+
+	"caisseauto/internal/database"
 )
 
 // findKey returns the columns that name a row, as the unique index compares
@@ -18,10 +20,10 @@ func findKey(t *Table, names []string) ([]IndexColumn, string, error) {
 	for i, name := range names {
 		col := t.Column(name)
 		if col == nil {
-			return nil, "", fmt.Errorf("key names column %s, which does not exist; the table has %q", Quote(name), columnNames(t))
+			return nil, "", fmt.Errorf("key names column %s, which does not exist; the table has %q", database.Quote(name), columnNames(t))
 		}
 		if col.Generated {
-			return nil, "", fmt.Errorf("key names column %s, which is generated and cannot be written to on the other side", Quote(name))
+			return nil, "", fmt.Errorf("key names column %s, which is generated and cannot be written to on the other side", database.Quote(name))
 		}
 		key[i] = IndexColumn{Name: col.Name, Collation: "BINARY"}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -136,7 +137,7 @@ func (t *Till) expect(m *manifest.Manifest, p manifest.Position) error {
 		return nil
 	}
 	return fmt.Errorf("%w: stream %s stands at epoch %d, batch %d (%.12s), and the %s %d of epoch %d follows %.12s; nothing of it was applied; run the import again",
-		ErrMoved, m.Stream, last.Epoch, last.Sequence, last.Digest, m.Kind, p.Sequence, p.Epoch, m.Previous)
+		database.ErrMoved, m.Stream, last.Epoch, last.Sequence, last.Digest, m.Kind, p.Sequence, p.Epoch, m.Previous)
 }
 
 // Record writes the ledger's row of a baseline that is Unchanged and follows
@@ -153,7 +154,7 @@ func (t *Till) Record(ctx context.Context, m *manifest.Manifest, p manifest.Posi
 		if last, err := t.position(m.Stream); err != nil {
 			return err
 		} else if last.Digest != m.Previous {
-			return fmt.Errorf("%w: the baseline %d is unchanged since the manifest %.12s, and the ledger stands at %.12s; run the import again", ErrMoved, p.Sequence, m.Previous, last.Digest)
+			return fmt.Errorf("%w: the baseline %d is unchanged since the manifest %.12s, and the ledger stands at %.12s; run the import again", database.ErrMoved, p.Sequence, m.Previous, last.Digest)
 		}
 		return t.record(m, p, change.Applied{})
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -58,8 +59,8 @@ func (t *Till) Leave(ctx context.Context, from string) (deleted int64, err error
 			}
 		}
 		for i := len(list) - 1; i >= 0; i-- { // children before parents: RESTRICT does not wait for COMMIT
-			if err := t.conn.Exec("DELETE FROM " + Quote(list[i].Name)); err != nil {
-				return fmt.Errorf("table %s: %w", Quote(list[i].Name), err)
+			if err := t.conn.Exec("DELETE FROM " + database.Quote(list[i].Name)); err != nil {
+				return fmt.Errorf("table %s: %w", database.Quote(list[i].Name), err)
 			}
 			deleted += t.conn.Changes()
 		}
@@ -88,7 +89,7 @@ func (t *Till) leaving(stream string) ([]*Table, error) {
 	var list []*Table
 	for _, name := range names {
 		tab, err := ReadTable(t.conn, name)
-		if errors.Is(err, ErrNoTable) {
+		if errors.Is(err, database.ErrNoTable) {
 			continue
 		}
 		if err != nil {
@@ -96,7 +97,7 @@ func (t *Till) leaving(stream string) ([]*Table, error) {
 		}
 		list = append(list, tab)
 	}
-	return ParentsFirst(list), nil
+	return parentsFirst(list), nil
 }
 
 // delivered refuses to leave while the server lacks something of the till.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -90,7 +91,7 @@ func (c *Capture) ownTables() []ownTable {
 
 // outboxCapture returns what the database's uploads make of it.
 func outboxCapture(db *sqlite3.Conn, o *OutboxOptions) (*Capture, error) {
-	c := &Capture{outbox: o.table(), streams: map[string]SourceConfig{}}
+	c := &Capture{outbox: o.table(), streams: map[string]streamConfig{}}
 	stream := manifest.StreamUp(o.Dossier, o.Till)
 	if low := foldName(c.outbox); strings.HasPrefix(low, "sqlite_") || strings.HasPrefix(low, "caisseauto_") {
 		return nil, fmt.Errorf("the outbox cannot be named %s: such names belong to SQLite and to caisseauto; give it another in the configuration", c.outbox)
@@ -99,12 +100,12 @@ func outboxCapture(db *sqlite3.Conn, o *OutboxOptions) (*Capture, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := SourceConfig{}
+	config := streamConfig{}
 	for _, u := range uploads {
 		if foldName(u.Table) == foldName(c.outbox) {
 			return nil, fmt.Errorf("table %s is the outbox itself and cannot be sent; take it out of the server's configuration", u.Table)
 		}
-		config.Tables = append(config.Tables, TableConfig{Name: u.Table, Key: u.Key, Exclude: u.Exclude, up: &upTable{Upload: u, dossier: o.Dossier, till: o.Till, newest: c.newest()}})
+		config.tables = append(config.tables, tableConfig{TableConfig: database.TableConfig{Name: u.Table, Key: u.Key, Exclude: u.Exclude}, up: &upTable{Upload: u, dossier: o.Dossier, till: o.Till, newest: c.newest()}})
 	}
 	c.streams[stream] = config
 	return c, nil
@@ -146,7 +147,7 @@ func (p *plan) outbox(db *sqlite3.Conn, journalLost bool) error {
 		err := db.Query(`SELECT 1 FROM pragma_table_info(?1) WHERE name IN ('seq', 'tab', 'mask', 'at', 'base')`,
 			func(*sqlite3.Stmt) error { found++; return nil }, name)
 		if err == nil && found != 5 {
-			err = fmt.Errorf("%s has a table %s already that is no outbox of caisseauto; nothing was changed; choose another name in till.toml", db.Path(), Quote(name))
+			err = fmt.Errorf("%s has a table %s already that is no outbox of caisseauto; nothing was changed; choose another name in till.toml", db.Path(), database.Quote(name))
 		}
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -56,7 +57,7 @@ func (t *Till) openUp(p *applyPlan) (*upRun, error) {
 		return nil, err
 	}
 	if !u.plan.own["caisseauto_till"] {
-		return nil, fmt.Errorf("%s: %w for an outbox; run: caisseauto init till; nothing was applied", t.conn.Path(), ErrNotInstalled)
+		return nil, fmt.Errorf("%s: %w for an outbox; run: caisseauto init till; nothing was applied", t.conn.Path(), database.ErrNotInstalled)
 	}
 	if len(u.plan.statements) > 0 {
 		return u, u.open(p) // begin looks again
@@ -121,7 +122,7 @@ func (t *Till) planHeld(p *applyPlan) error {
 			return nil
 		}
 		have, err := ReadTable(t.conn, name)
-		if errors.Is(err, ErrNoTable) {
+		if errors.Is(err, database.ErrNoTable) {
 			return nil // and nobody misses the rows
 		}
 		if err != nil {
@@ -184,7 +185,7 @@ func (k *upKeys) add(set map[string]bool, keys []string) error {
 	for _, text := range keys {
 		row := make([]change.Value, len(k.t.key))
 		if _, err := change.ParseRow([]byte(text), row, nil); err != nil {
-			return fmt.Errorf("a key of table %s in caisseauto_pending: %w", Quote(k.t.Name), err)
+			return fmt.Errorf("a key of table %s in caisseauto_pending: %w", database.Quote(k.t.Name), err)
 		}
 		set[foldKey(k.t.Table, k.t.key, row)] = true
 	}

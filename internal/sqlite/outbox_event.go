@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -40,7 +41,7 @@ func (b *Outbox) Event(ctx context.Context, code, text, data string) error {
 			}
 			col := t.Column(column)
 			if col == nil {
-				return fmt.Errorf("it has no column %s; the table has %q", Quote(column), columnNames(t))
+				return fmt.Errorf("it has no column %s; the table has %q", database.Quote(column), columnNames(t))
 			}
 			if s, ok := value.(string); ok && own {
 				value = stored(s, col.Type)
@@ -48,7 +49,7 @@ func (b *Outbox) Event(ctx context.Context, code, text, data string) error {
 			args = append(args, value)
 			columns, values = append(columns, col.Name), append(values, fmt.Sprintf("?%d", len(args)))
 			if own {
-				where = append(where, fmt.Sprintf("%s = ?%d", Quote(col.Name), len(args)))
+				where = append(where, fmt.Sprintf("%s = ?%d", database.Quote(col.Name), len(args)))
 			}
 			return nil
 		}
@@ -71,18 +72,18 @@ func (b *Outbox) Event(ctx context.Context, code, text, data string) error {
 		}
 		if c.Number != "" {
 			if t.Column(c.Number) == nil {
-				return fmt.Errorf("it has no column %s; the table has %q", Quote(c.Number), columnNames(t))
+				return fmt.Errorf("it has no column %s; the table has %q", database.Quote(c.Number), columnNames(t))
 			}
-			next := fmt.Sprintf("(SELECT coalesce(max(%s), 0) + 1 FROM %s", Quote(c.Number), Quote(t.Name))
+			next := fmt.Sprintf("(SELECT coalesce(max(%s), 0) + 1 FROM %s", database.Quote(c.Number), database.Quote(t.Name))
 			if len(where) > 0 {
 				next += " WHERE " + strings.Join(where, " AND ")
 			}
 			columns, values = append(columns, c.Number), append(values, next+")")
 		}
-		return db.Run(fmt.Sprintf("INSERT INTO %s(%s) VALUES(%s)", Quote(t.Name), QuoteAll("", columns), strings.Join(values, ", ")), args...)
+		return db.Run(fmt.Sprintf("INSERT INTO %s(%s) VALUES(%s)", database.Quote(t.Name), database.QuoteAll("", columns), strings.Join(values, ", ")), args...)
 	})
 	if err != nil {
-		return fmt.Errorf("writing the event %s to table %s: %w; correct [jet] in till.toml", code, Quote(c.Table), err)
+		return fmt.Errorf("writing the event %s to table %s: %w; correct [jet] in till.toml", code, database.Quote(c.Table), err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -151,7 +152,7 @@ func (u *upRun) apply(t *applyTable, h *heldRow) error {
 	}
 	row := make([]change.Value, len(h.columns))
 	if _, err := change.ParseRow(h.line, row, nil); err != nil {
-		return fmt.Errorf("a row of table %s in caisseauto_held: %w", Quote(t.Name), err)
+		return fmt.Errorf("a row of table %s in caisseauto_held: %w", database.Quote(t.Name), err)
 	}
 	op, err := u.r.op(&change.Header{Table: t.Name, Op: h.op, Columns: h.columns})
 	if err != nil {

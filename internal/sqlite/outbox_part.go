@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -101,12 +102,12 @@ func (c *captured) apart() string {
 	s := c.up.part
 	terms := []string{fmt.Sprintf("tab = %d AND mask = 1", s.tab)}
 	for i, name := range s.link {
-		terms = append(terms, fmt.Sprintf("k%d = new.%s COLLATE BINARY", i+1, Quote(name)))
+		terms = append(terms, fmt.Sprintf("k%d = new.%s COLLATE BINARY", i+1, database.Quote(name)))
 	}
 	for _, k := range c.key {
 		// A key with NULL is for refuseNullKeys to find.
 		if col := c.Column(k.Name); !col.NotNull && !c.WithoutRowid && !containsName(s.link, k.Name) {
-			terms = append(terms, "new."+Quote(k.Name)+" IS NOT NULL")
+			terms = append(terms, "new."+database.Quote(k.Name)+" IS NOT NULL")
 		}
 	}
 	return "(SELECT " + strings.Join(terms, " AND ") + " FROM " + c.journal + " ORDER BY seq DESC LIMIT 1) IS NOT 1"
@@ -125,16 +126,16 @@ func (d *delta) entriesSQL() string {
 		whole = append(whole, k)
 		place := slices.Index(d.names(), name)
 		own = append(own, fmt.Sprintf("w.%s = j.k%d COLLATE BINARY", k, place+1))
-		there = append(there, fmt.Sprintf("r.%s = w.%s COLLATE %s", Quote(name), k, Quote(s.index[i].Collation)))
+		there = append(there, fmt.Sprintf("r.%s = w.%s COLLATE %s", database.Quote(name), k, database.Quote(s.index[i].Collation)))
 		if s.index[i].Collation != "BINARY" {
-			there = append(there, fmt.Sprintf("r.%s = w.%s COLLATE BINARY", Quote(name), k))
+			there = append(there, fmt.Sprintf("r.%s = w.%s COLLATE BINARY", database.Quote(name), k))
 		}
 	}
 	wholes := fmt.Sprintf("(SELECT %[1]s, min(seq) AS since FROM %[2]s WHERE seq > ?1 AND seq <= ?2 AND tab = %[3]d AND mask > 0 GROUP BY %[1]s)",
 		strings.Join(whole, ", "), d.journal, s.tab)
 	return "SELECT CASE WHEN w.since < j.seq THEN 1 ELSE min(j.mask, 1) END AS m, j." + strings.ReplaceAll(d.keys, ", ", ", j.") +
 		", j.seq AS seq FROM (SELECT * FROM " + d.journal + " WHERE " + inRange + ") AS j LEFT JOIN " + wholes + " AS w ON " + strings.Join(own, " AND ") +
-		" UNION ALL SELECT 1, " + QuoteAll("r.", d.names()) + ", w.since FROM " + wholes + " AS w CROSS JOIN " + Quote(d.Name) + " AS r ON " +
+		" UNION ALL SELECT 1, " + database.QuoteAll("r.", d.names()) + ", w.since FROM " + wholes + " AS w CROSS JOIN " + database.Quote(d.Name) + " AS r ON " +
 		strings.Join(there, " AND ") + " WHERE " + d.up.mine("r")
 }
 
@@ -172,7 +173,7 @@ func (b *Outbox) closed(ctx context.Context, open string, work func(*sqlite3.Con
 		return b.s.explain(ctx, err)
 	}
 	defer closeDB()
-	j := Quote(b.o.table())
+	j := database.Quote(b.o.table())
 	const attempts = 100
 	for range attempts {
 		err := db.Exec("PRAGMA synchronous=FULL; BEGIN IMMEDIATE; UPDATE " + j + " SET mask = 2 WHERE seq = (SELECT max(seq) FROM " + j + ") AND " + open + "; COMMIT")
@@ -193,5 +194,5 @@ func (b *Outbox) closed(ctx context.Context, open string, work func(*sqlite3.Con
 			return b.s.explain(ctx, err)
 		}
 	}
-	return fmt.Errorf("%s: %w: tickets are written without a pause, so that no moment was found to seal them; nothing was sealed, run it again", b.s.path, ErrBusy)
+	return fmt.Errorf("%s: %w: tickets are written without a pause, so that no moment was found to seal them; nothing was sealed, run it again", b.s.path, database.ErrBusy)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -405,7 +406,7 @@ func TestOutboxPartsIdle(t *testing.T) {
 	n := 10
 	db.gap = func() { n++; db.exec(fmt.Sprintf("INSERT INTO t VALUES('ACME', %d, 1)", n)) }
 	db.gap()
-	if _, err := db.Read(t.Context(), db.stream, false, &upBatch{}); !errors.Is(err, ErrBusy) {
+	if _, err := db.Read(t.Context(), db.stream, false, &upBatch{}); !errors.Is(err, database.ErrBusy) {
 		t.Errorf("%v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -187,7 +188,7 @@ func (d *delta) firsts() string {
 func (d *delta) ordered() string {
 	var list []string
 	for i, k := range d.key {
-		list = append(list, fmt.Sprintf("k%d COLLATE %s", i+1, Quote(k.Collation)))
+		list = append(list, fmt.Sprintf("k%d COLLATE %s", i+1, database.Quote(k.Collation)))
 	}
 	return strings.Join(list, ", ")
 }
@@ -195,13 +196,13 @@ func (d *delta) ordered() string {
 // upRowsSQL is what rowsSQL is for a delta down.
 func (d *delta) upRowsSQL() string {
 	return fmt.Sprintf("SELECT g.m, %s, %s FROM (%s ORDER BY %s LIMIT -1) AS g LEFT JOIN %s AS r ON %s",
-		QuoteAll("r.", d.columnNames()), "g."+strings.ReplaceAll(d.keys, ", ", ", g."), d.firsts(), d.ordered(), Quote(d.Name), d.joined())
+		database.QuoteAll("r.", d.columnNames()), "g."+strings.ReplaceAll(d.keys, ", ", ", g."), d.firsts(), d.ordered(), database.Quote(d.Name), d.joined())
 }
 
 // upDeletesSQL is what deletesSQL is for a delta down.
 func (d *delta) upDeletesSQL() string {
 	sql := fmt.Sprintf("SELECT %s FROM (%s) AS g WHERE %s IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %s AS r WHERE %s)",
-		d.keys, d.firsts(), strings.ReplaceAll(d.keys, ", ", " IS NOT NULL AND "), Quote(d.Name), d.joined())
+		d.keys, d.firsts(), strings.ReplaceAll(d.keys, ", ", " IS NOT NULL AND "), database.Quote(d.Name), d.joined())
 	if d.up.Mode == manifest.Append {
 		sql += " AND m IS NOT 1"
 	}
@@ -227,7 +228,7 @@ func (d *delta) sendBases() error {
 		}
 		var err error
 		if row, err = parseBase(row[:0], fields, len(d.columns)); err != nil {
-			return fmt.Errorf("table %s: the entry of the outbox with base %.100q %w; was it changed by hand?", Quote(d.Name), s.Text(0), err)
+			return fmt.Errorf("table %s: the entry of the outbox with base %.100q %w; was it changed by hand?", database.Quote(d.Name), s.Text(0), err)
 		}
 		if !utf8 {
 			if err := decodeTexts(d.e.db, row); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -125,7 +126,7 @@ func (b *Outbox) broken(db *sqlite3.Conn, p *plan, e *extraction) (bool, error) 
 func (b *Outbox) heal(db *sqlite3.Conn, p *plan, e *extraction) error {
 	keys := ""
 	err := db.Query("SELECT name FROM pragma_table_info(?1) WHERE name GLOB 'k[0-9]*'", func(s *sqlite3.Stmt) error {
-		keys += ", " + Quote(s.Text(0))
+		keys += ", " + database.Quote(s.Text(0))
 		return nil
 	}, p.capture.outbox)
 	if err != nil {

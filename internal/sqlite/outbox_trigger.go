@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -42,7 +43,7 @@ func (u *upTable) resolve(c *captured) error {
 		}
 		col := c.Column(o.column)
 		if col == nil {
-			return fmt.Errorf("its %s %s does not exist here; the table has %q", o.setting, Quote(o.column), columnNames(c.Table))
+			return fmt.Errorf("its %s %s does not exist here; the table has %q", o.setting, database.Quote(o.column), columnNames(c.Table))
 		}
 		literal := quoteText(o.value)
 		if v := stored(o.value, col.Type); v.Kind == change.Integer {
@@ -55,11 +56,11 @@ func (u *upTable) resolve(c *captured) error {
 	}
 	for _, name := range slices.Concat(u.Sums, u.Link) {
 		if c.Column(name) == nil {
-			return fmt.Errorf("it has no column %s, which the server wants to know of; the table has %q", Quote(name), columnNames(c.Table))
+			return fmt.Errorf("it has no column %s, which the server wants to know of; the table has %q", database.Quote(name), columnNames(c.Table))
 		}
 	}
 	if u.Number != "" && c.Column(u.Number) == nil {
-		return fmt.Errorf("its number_column %s does not exist here; the table has %q", Quote(u.Number), columnNames(c.Table))
+		return fmt.Errorf("its number_column %s does not exist here; the table has %q", database.Quote(u.Number), columnNames(c.Table))
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (u *upTable) both() bool { return u != nil && u.Mode == manifest.Both }
 func (u *upTable) mine(row string) string {
 	terms := []string{"1"}
 	for i, m := range u.owners() {
-		term := row + "." + Quote(m.column) + " = " + m.literal + " COLLATE BINARY"
+		term := row + "." + database.Quote(m.column) + " = " + m.literal + " COLLATE BINARY"
 		if i == 0 {
 			terms[0] = term
 		} else {
@@ -118,7 +119,7 @@ func (u *upTable) declared(c *captured) string {
 		// Entries that were left out are found by this alone.
 		text += c.apart()
 	}
-	return fingerprint(text)
+	return database.Fingerprint(text)
 }
 
 // upTriggers returns suffix, event, condition and statements of the AFTER
@@ -150,7 +151,7 @@ func (c *captured) inserted(before, after string) string {
 	}
 	for i, k := range c.key {
 		columns += fmt.Sprintf(", k%d", i+1)
-		values += ", new." + Quote(k.Name)
+		values += ", new." + database.Quote(k.Name)
 	}
 	return fmt.Sprintf("INSERT INTO %s(%s) %s%s%s", c.journal, columns, before, values, after)
 }
@@ -171,7 +172,7 @@ func (c *captured) base(row string) string {
 	}
 	terms := []string{quoteText(c.baseShape())}
 	for _, col := range c.sent() {
-		v := row + "." + Quote(col.Name)
+		v := row + "." + database.Quote(col.Name)
 		terms = append(terms, fmt.Sprintf("CASE typeof(%[1]s) WHEN 'text' THEN 't' || hex(%[1]s) ELSE quote(%[1]s) END", v))
 	}
 	return strings.Join(terms, " || ',' || ")
@@ -183,7 +184,7 @@ func (c *captured) baseShape() string {
 	for _, col := range c.sent() {
 		names = append(names, col.Name)
 	}
-	return fingerprint(names...)[:8]
+	return database.Fingerprint(names...)[:8]
 }
 
 var errBase = errors.New("is not what our triggers write")
@@ -202,8 +203,8 @@ func (p *plan) rejournal(t *captured, first, lost bool) {
 	if first {
 		mask = "1"
 	}
-	name := Quote(t.Name)
-	keys := QuoteAll(name+".", t.names())
+	name := database.Quote(t.Name)
+	keys := database.QuoteAll(name+".", t.names())
 	number := t.up.newest + " + row_number() OVER (ORDER BY " + keys + ")"
 	p.statements = append(p.statements, t.numbered(number, name, mask+", NULL")+" FROM "+name+" WHERE "+t.up.mine(name)+" ORDER BY "+keys)
 }

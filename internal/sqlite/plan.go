@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -158,24 +159,24 @@ func (p *plan) table(t *captured, journalLost bool) {
 		p.generation[t.tab] = k.generation
 		return
 	}
-	declared := fingerprint(fmt.Sprintf("%#v %#v", t.Columns, t.Unique))
+	declared := database.Fingerprint(fmt.Sprintf("%#v %#v", t.Columns, t.Unique))
 	if t.up != nil {
 		declared = t.up.declared(t)
 	}
-	lost := journalLost || fingerprint(actual...) != k.triggers || declared != k.declared
+	lost := journalLost || database.Fingerprint(actual...) != k.triggers || declared != k.declared
 	if lost {
 		k.generation++
 	}
 	p.generation[t.tab] = k.generation
 	if !inPlace {
 		for _, name := range p.names(t.triggerPrefix()) {
-			p.add("DROP TRIGGER %s", Quote(name))
+			p.add("DROP TRIGGER %s", database.Quote(name))
 		}
 		for _, trigger := range expected {
 			p.statements = append(p.statements, trigger.sql)
 		}
 	}
-	k.declared, k.triggers = declared, fingerprint(digests(expected, t.Name)...)
+	k.declared, k.triggers = declared, database.Fingerprint(digests(expected, t.Name)...)
 	p.record(t, k, ok, lost)
 	if t.up != nil {
 		p.rejournal(t, !ok, lost)
@@ -248,7 +249,7 @@ func (p *plan) dropStale(configured map[int64]bool) {
 			continue
 		}
 		for _, trigger := range p.names(fmt.Sprintf("caisseauto_%d_", k.tab)) {
-			p.add("DROP TRIGGER %s", Quote(trigger))
+			p.add("DROP TRIGGER %s", database.Quote(trigger))
 		}
 		if k.triggers != "" {
 			p.add("UPDATE caisseauto_table SET triggers='' WHERE tab=%d", k.tab)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -22,7 +23,7 @@ func (s *Source) prune(ctx context.Context) error {
 	for {
 		start := time.Now()
 		more, err := s.pruneSome(ctx)
-		if errors.Is(err, ErrBusy) || ctx.Err() != nil {
+		if errors.Is(err, database.ErrBusy) || ctx.Err() != nil {
 			return nil
 		}
 		if err != nil || !more {

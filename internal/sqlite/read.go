@@ -18,7 +18,8 @@ import (
 // or not as they should be are made again, before the snapshot is taken; then
 // their tables go whole.
 //
-// Errors name the table, and the row where it is one; ErrBusy, ErrNotInstalled.
+// Errors name the table, and the row where it is one; [database.ErrBusy],
+// [database.ErrNotInstalled].
 func (s *Source) Read(ctx context.Context, stream string, full bool, sink change.Sink) (manifest.Extract, error) {
 	// Triggers are checked in the snapshot itself: what it holds was written
 	// under their eyes. Whoever renews them has to look again.

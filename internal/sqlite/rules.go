@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -75,9 +76,9 @@ func (t *Till) ruleSet() (*ruleSet, error) {
 // need reads a table that the rules name, and some of its columns.
 func (s *ruleSet) need(setting, table string, columns ...string) (*Table, error) {
 	tab, err := ReadTable(s.conn, table)
-	if errors.Is(err, ErrNoTable) {
+	if errors.Is(err, database.ErrNoTable) {
 		return nil, fmt.Errorf("%w: %s in till.toml names table %s, which %s does not have; nothing was applied; correct it, or make the table (caisseauto init till --create-schema)",
-			manifest.ErrRefused, setting, Quote(table), s.conn.Path())
+			manifest.ErrRefused, setting, database.Quote(table), s.conn.Path())
 	}
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (s *ruleSet) need(setting, table string, columns ...string) (*Table, error)
 	for _, c := range columns {
 		if tab.Column(c) == nil {
 			return nil, fmt.Errorf("%w: %s in till.toml names column %s, which table %s does not have; it has %q; nothing was applied",
-				manifest.ErrRefused, setting, Quote(c), Quote(table), columnNames(tab))
+				manifest.ErrRefused, setting, database.Quote(c), database.Quote(table), columnNames(tab))
 		}
 	}
 	return tab, nil
@@ -114,7 +115,7 @@ func (s *ruleSet) findUsers() (err error) {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%w: [users] in till.toml, table %s: %w; nothing was applied", manifest.ErrRefused, Quote(u.Table), err)
+		return fmt.Errorf("%w: [users] in till.toml, table %s: %w; nothing was applied", manifest.ErrRefused, database.Quote(u.Table), err)
 	}
 	if s.userKey = key[0]; s.userKey.Collation == "" {
 		s.userKey.Collation = "BINARY"
@@ -165,11 +166,11 @@ func (s *ruleSet) dossierOf(t *Table) string {
 // reads the attachments once, whether or not they have an index.
 func (s *ruleSet) kept() string {
 	if s.attach == nil {
-		return Quote(s.Users.TillColumn) + " IS ?1"
+		return database.Quote(s.Users.TillColumn) + " IS ?1"
 	}
 	u := s.Users
 	return fmt.Sprintf("%s COLLATE %s IN (SELECT %s FROM %s WHERE %s IS ?1 AND %[3]s IS NOT NULL)",
-		Quote(s.userKey.Name), Quote(s.userKey.Collation), Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill))
+		database.Quote(s.userKey.Name), database.Quote(s.userKey.Collation), database.Quote(u.AttachmentUser), database.Quote(s.attach.Name), database.Quote(u.AttachmentTill))
 }
 
 // belongs is kept for one user alone: his attachments are looked up.
@@ -179,13 +180,13 @@ func (s *ruleSet) belongs() string {
 	}
 	u := s.Users
 	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s AS one WHERE %s.%s COLLATE %s = one.%s AND one.%s IS ?1)",
-		Quote(s.attach.Name), Quote(s.users.Name), Quote(s.userKey.Name), Quote(s.userKey.Collation), Quote(u.AttachmentUser), Quote(u.AttachmentTill))
+		database.Quote(s.attach.Name), database.Quote(s.users.Name), database.Quote(s.userKey.Name), database.Quote(s.userKey.Collation), database.Quote(u.AttachmentUser), database.Quote(u.AttachmentTill))
 }
 
 // strange is the condition that the user of an attachment is not here.
 func (s *ruleSet) strange() string {
 	return fmt.Sprintf("(%[1]s IS NULL OR %[1]s COLLATE %[2]s NOT IN (SELECT %[3]s FROM %[4]s WHERE %[3]s IS NOT NULL))",
-		Quote(s.Users.AttachmentUser), Quote(s.userKey.Collation), Quote(s.userKey.Name), Quote(s.users.Name))
+		database.Quote(s.Users.AttachmentUser), database.Quote(s.userKey.Collation), database.Quote(s.userKey.Name), database.Quote(s.users.Name))
 }
 
 // surplus is the condition that an attachment does not stay: that of a user
@@ -194,9 +195,9 @@ func (s *ruleSet) strange() string {
 func (s *ruleSet) surplus() string {
 	u := s.Users
 	where := fmt.Sprintf("(%s IS NULL OR %[1]s COLLATE %s NOT IN (SELECT %s FROM %s WHERE %s))",
-		Quote(u.AttachmentUser), Quote(s.userKey.Collation), Quote(s.userKey.Name), Quote(s.users.Name), s.kept())
+		database.Quote(u.AttachmentUser), database.Quote(s.userKey.Collation), database.Quote(s.userKey.Name), database.Quote(s.users.Name), s.kept())
 	if !s.bound {
-		where += " AND " + Quote(u.AttachmentTill) + " IS NOT ?1"
+		where += " AND " + database.Quote(u.AttachmentTill) + " IS NOT ?1"
 	}
 	return where
 }
@@ -204,9 +205,9 @@ func (s *ruleSet) surplus() string {
 // other is the condition that a row of the registry is another till's; ?1 is
 // the till's number, ?2 its dossier.
 func (s *ruleSet) other() string {
-	where := Quote(s.Registry.Key) + " IS NOT ?1"
+	where := database.Quote(s.Registry.Key) + " IS NOT ?1"
 	if s.registryDossier != "" {
-		where += " OR " + Quote(s.registryDossier) + " IS NOT ?2"
+		where += " OR " + database.Quote(s.registryDossier) + " IS NOT ?2"
 	}
 	return "(" + where + ")"
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -38,7 +39,7 @@ func (r *applyRun) newAside(page int64) (*aside, error) {
 		return a, nil
 	}
 	u := s.Users
-	err := r.t.conn.Query(fmt.Sprintf("SELECT %s FROM %s WHERE %s IS ?1", Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill)),
+	err := r.t.conn.Query(fmt.Sprintf("SELECT %s FROM %s WHERE %s IS ?1", database.Quote(u.AttachmentUser), database.Quote(s.attach.Name), database.Quote(u.AttachmentTill)),
 		func(q *sqlite3.Stmt) error { a.attached[fold(q.Value(0))] = true; return nil }, s.till)
 	return a, err
 }
@@ -210,7 +211,7 @@ func (r *applyRun) absent(op *applyOp, row []change.Value) (bool, error) {
 	}
 	if till, ok := op.value(row, column); ok && column != "" && s.mine(till) {
 		return false, refuseTable(name, "row%s comes to this till by a change of %s alone, and is not here; write capture = \"key\" for this table in server.toml, %s",
-			op.table.showKey(op.keyOf(row)), Quote(column), baselineHint)
+			op.table.showKey(op.keyOf(row)), database.Quote(column), baselineHint)
 	}
 	return true, nil
 }

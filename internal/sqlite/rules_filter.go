@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -66,11 +67,11 @@ func (s *ruleSet) usersHold() (bool, error) {
 	if s.users == nil {
 		return true, nil
 	}
-	found, err := s.exists("SELECT 1 FROM "+Quote(s.users.Name)+" WHERE ("+s.kept()+") IS NOT 1", s.till)
+	found, err := s.exists("SELECT 1 FROM "+database.Quote(s.users.Name)+" WHERE ("+s.kept()+") IS NOT 1", s.till)
 	if err != nil || found || s.attach == nil {
 		return !found && err == nil, err
 	}
-	found, err = s.exists("SELECT 1 FROM " + Quote(s.attach.Name) + " WHERE " + s.strange())
+	found, err = s.exists("SELECT 1 FROM " + database.Quote(s.attach.Name) + " WHERE " + s.strange())
 	return !found && err == nil, err
 }
 
@@ -80,10 +81,10 @@ func (s *ruleSet) missing() (list []string, err error) {
 	u := s.Users
 	args, where := []any{s.till}, ""
 	if s.apart != "" {
-		args, where = append(args, s.Dossier), " AND "+Quote(s.apart)+" IS ?2"
+		args, where = append(args, s.Dossier), " AND "+database.Quote(s.apart)+" IS ?2"
 	}
 	err = s.conn.Query(fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s IS ?1%[4]s AND %[5]s LIMIT 5",
-		Quote(u.AttachmentUser), Quote(s.attach.Name), Quote(u.AttachmentTill), where, s.strange()),
+		database.Quote(u.AttachmentUser), database.Quote(s.attach.Name), database.Quote(u.AttachmentTill), where, s.strange()),
 		func(q *sqlite3.Stmt) error { list = append(list, plainText(q.Value(0))); return nil }, args...)
 	return list, err
 }
@@ -100,7 +101,7 @@ func (s *ruleSet) guardAttached() error {
 		return err
 	}
 	return fmt.Errorf("%w: table %s attaches user %s to this till, but table %s has no such user after the import; nothing was applied; if he is one of dossier %s, write touches = %[4]q for table %[6]s in server.toml; if not, detach him at the server (table %[6]s); %[7]s",
-		manifest.ErrRefused, Quote(s.attach.Name), strings.Join(list, ", "), s.users.Name, s.Dossier, s.attach.Name, baselineHint)
+		manifest.ErrRefused, database.Quote(s.attach.Name), strings.Join(list, ", "), s.users.Name, s.Dossier, s.attach.Name, baselineHint)
 }
 
 // warn tells of users who are attached to the till and are not here, where
@@ -120,12 +121,12 @@ func (s *ruleSet) warn() error {
 // remove deletes the rows of a table that a condition names. A NULL in it
 // names nothing.
 func (s *ruleSet) remove(t *Table, where string, args ...any) (int64, error) {
-	if err := s.conn.Run("DELETE FROM "+Quote(t.Name)+" AS child WHERE "+where, args...); err != nil {
+	if err := s.conn.Run("DELETE FROM "+database.Quote(t.Name)+" AS child WHERE "+where, args...); err != nil {
 		if sqlite3.IsConstraint(err) {
 			return 0, fmt.Errorf("%w: rows of table %s that are not this till's cannot be deleted here: %w; nothing was applied; remove the till's own rows that refer to them",
-				manifest.ErrRefused, Quote(t.Name), err)
+				manifest.ErrRefused, database.Quote(t.Name), err)
 		}
-		return 0, fmt.Errorf("table %s: %w", Quote(t.Name), err)
+		return 0, fmt.Errorf("table %s: %w", database.Quote(t.Name), err)
 	}
 	return s.conn.Changes(), nil
 }
@@ -150,7 +151,7 @@ func (s *ruleSet) guard(hold bool) error {
 	if s.registry == nil {
 		return nil
 	}
-	found, err := s.exists("SELECT 1 FROM "+Quote(s.registry.Name)+" WHERE NOT "+s.other(), s.registryArgs()...)
+	found, err := s.exists("SELECT 1 FROM "+database.Quote(s.registry.Name)+" WHERE NOT "+s.other(), s.registryArgs()...)
 	if err != nil || found {
 		return err
 	}
@@ -159,7 +160,7 @@ func (s *ruleSet) guard(hold bool) error {
 		where += fmt.Sprintf(" and %s = %q", s.registryDossier, s.Dossier)
 	}
 	return fmt.Errorf("till %s: %w: the till would not find itself: table %s has no row with %s after the import; nothing was applied; register the till at the server (table %s), make a baseline there (caisseauto export --baseline) and import again, or correct number and registry in till.toml",
-		s.Till, manifest.ErrRefused, Quote(s.registry.Name), where, s.registry.Name)
+		s.Till, manifest.ErrRefused, database.Quote(s.registry.Name), where, s.registry.Name)
 }
 
 // baselineHint ends the errors of which the cause is mended at the server: the
@@ -170,10 +171,10 @@ const baselineHint = "then make a baseline there (caisseauto export --baseline),
 func (s *ruleSet) guardUser(setting, user string) error {
 	dossier, compare := "NULL", s.dossier != "" && s.Dossier != "" && setting == "default_user"
 	if compare {
-		dossier = Quote(s.dossier)
+		dossier = database.Quote(s.dossier)
 	}
 	there, stays, of := false, false, change.Value{}
-	err := s.conn.Query(fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IS ?2 COLLATE %s ORDER BY %[2]s IS ?3", s.belongs(), dossier, Quote(s.users.Name), Quote(s.userKey.Name), Quote(s.userKey.Collation)),
+	err := s.conn.Query(fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IS ?2 COLLATE %s ORDER BY %[2]s IS ?3", s.belongs(), dossier, database.Quote(s.users.Name), database.Quote(s.userKey.Name), database.Quote(s.userKey.Collation)),
 		func(q *sqlite3.Stmt) error {
 			there, stays, of = true, q.Int(0) != 0, q.Value(1)
 			of.Bytes = append([]byte(nil), of.Bytes...)
@@ -211,7 +212,7 @@ func (s *ruleSet) noUser(setting, user string) error {
 		}
 	}
 	return fmt.Errorf("%w: the import would leave the till without %s %q: table %s has no such user%s; nothing was applied; add him at the server with his attachment to till %s, %s, or correct %s in till.toml%s",
-		manifest.ErrRefused, setting, user, Quote(s.users.Name), of, s.Till, baselineHint, setting, move)
+		manifest.ErrRefused, setting, user, database.Quote(s.users.Name), of, s.Till, baselineHint, setting, move)
 }
 
 // plainText returns a value as a person writes it.
@@ -254,14 +255,14 @@ func (s *ruleSet) refersToOthers(f ForeignKey) string {
 	if len(to) == 0 {
 		to = s.registry.Key
 	}
-	registry := Quote(s.registry.Name)
+	registry := database.Quote(s.registry.Name)
 	where := fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %s WHERE NOT %s", registry, s.other())
 	for i, c := range to {
-		where += fmt.Sprintf(" AND %s.%s = child.%s", registry, Quote(c), Quote(f.From[i]))
+		where += fmt.Sprintf(" AND %s.%s = child.%s", registry, database.Quote(c), database.Quote(f.From[i]))
 	}
 	where += ")"
 	for _, c := range f.From {
-		where += " AND child." + Quote(c) + " IS NOT NULL"
+		where += " AND child." + database.Quote(c) + " IS NOT NULL"
 	}
 	return where
 }

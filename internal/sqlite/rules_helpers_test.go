@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -48,22 +49,22 @@ type ruled struct {
 	batch *testBatch // the newest
 }
 
-func rulesConfig() SourceConfig {
-	table := func(name string) TableConfig {
-		return TableConfig{Name: name, DossierColumn: "dossier", Dossier: "ACME"}
+func rulesConfig() database.SourceConfig {
+	table := func(name string) database.TableConfig {
+		return database.TableConfig{Name: name, DossierColumn: "dossier", Dossier: "ACME"}
 	}
 	attachment := table("utilisateur_caisse")
 	attachment.Touches = "utilisateur"
 	users := table("utilisateur")
 	users.Columns = true
-	return SourceConfig{Tables: []TableConfig{table("caisse"), users, attachment, table("parametre"), table("article")}}
+	return database.SourceConfig{Tables: []database.TableConfig{table("caisse"), users, attachment, table("parametre"), table("article")}}
 }
 
 // newRuled makes a server with tills, empty ones.
 func newRuled(t *testing.T, rules func(string) *Rules, tills ...string) *ruled {
 	t.Helper()
 	w := &ruled{t: t, db: newSrcDB(t, rulesSchema+rulesRows), tills: map[string]*Till{}}
-	w.s = w.db.capture(map[string]SourceConfig{testStream: rulesConfig()})[testStream]
+	w.s = w.db.capture(map[string]database.SourceConfig{testStream: rulesConfig()})[testStream]
 	for _, n := range tills {
 		w.tills[n] = newTill(t, rulesSchema, TillOptions{Rules: rules(n)})
 	}

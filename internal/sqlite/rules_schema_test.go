@@ -14,6 +14,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -120,7 +121,7 @@ func TestRulesSchemas(t *testing.T) {
 // attachment says that he is of this dossier, else he is told of.
 func TestRulesAttached(t *testing.T) {
 	w := newRuled(t, rulesOfTill, "001")
-	w.s = w.db.capture(map[string]SourceConfig{testStream: untouched()})[testStream]
+	w.s = w.db.capture(map[string]database.SourceConfig{testStream: untouched()})[testStream]
 	w.seal(false)
 	w.must("001")
 	till := w.tills["001"]
@@ -156,7 +157,7 @@ func TestRulesAttached(t *testing.T) {
 }
 
 // untouched is the server's configuration without touches.
-func untouched() SourceConfig {
+func untouched() database.SourceConfig {
 	c := rulesConfig()
 	for i := range c.Tables {
 		c.Tables[i].Touches = ""
@@ -209,7 +210,7 @@ func TestRulesTwice(t *testing.T) {
 			done.Go(func() { _, errs[i] = w.batch.apply(till) })
 		}
 		done.Wait()
-		if moved := []bool{errors.Is(errs[0], ErrMoved), errors.Is(errs[1], ErrMoved)}; moved[0] == moved[1] || errors.Join(errs...).Error() != errs[b2i(moved[1])].Error() {
+		if moved := []bool{errors.Is(errs[0], database.ErrMoved), errors.Is(errs[1], database.ErrMoved)}; moved[0] == moved[1] || errors.Join(errs...).Error() != errs[b2i(moved[1])].Error() {
 			t.Fatalf("%v", errs)
 		}
 		w.want("001")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -58,7 +59,7 @@ func (st *Standing) readUser(db *sqlite3.Conn, rules *Rules) error {
 	}
 	u := rules.Users
 	t, err := ReadTable(db, u.Table)
-	if errors.Is(err, ErrNoTable) {
+	if errors.Is(err, database.ErrNoTable) {
 		return nil
 	}
 	if err != nil {
@@ -66,7 +67,7 @@ func (st *Standing) readUser(db *sqlite3.Conn, rules *Rules) error {
 	}
 	key := t.Column(u.Key)
 	if key == nil {
-		return fmt.Errorf("[users] in till.toml names column %s, which table %s does not have; it has %q", Quote(u.Key), Quote(u.Table), columnNames(t))
+		return fmt.Errorf("[users] in till.toml names column %s, which table %s does not have; it has %q", database.Quote(u.Key), database.Quote(u.Table), columnNames(t))
 	}
 	dossier := u.DossierColumn
 	if dossier == "" {
@@ -74,11 +75,11 @@ func (st *Standing) readUser(db *sqlite3.Conn, rules *Rules) error {
 	}
 	column := "NULL"
 	if t.Column(dossier) != nil {
-		column = Quote(dossier)
+		column = database.Quote(dossier)
 	} else if u.DossierColumn != "" {
-		return fmt.Errorf("[users] dossier_column in till.toml names column %s, which table %s does not have; it has %q", Quote(dossier), Quote(u.Table), columnNames(t))
+		return fmt.Errorf("[users] dossier_column in till.toml names column %s, which table %s does not have; it has %q", database.Quote(dossier), database.Quote(u.Table), columnNames(t))
 	}
-	return db.Query("SELECT "+column+" FROM "+Quote(t.Name)+" WHERE "+Quote(key.Name)+" IS ?1", func(q *sqlite3.Stmt) error {
+	return db.Query("SELECT "+column+" FROM "+database.Quote(t.Name)+" WHERE "+database.Quote(key.Name)+" IS ?1", func(q *sqlite3.Stmt) error {
 		namesake := st.User != "" && st.User == st.Followed // one row is enough
 		if st.UserFound = true; q.Kind(0) != change.Null && !namesake {
 			st.User = plainText(q.Value(0))
@@ -91,7 +92,7 @@ func (st *Standing) readUser(db *sqlite3.Conn, rules *Rules) error {
 func (t *Till) SaveDossier(ctx context.Context, dossier string) error {
 	_, err := t.locked(ctx, nil, func() error {
 		if ok, err := Exists(t.conn, "caisseauto_state"); err != nil || !ok {
-			return errors.Join(err, fmt.Errorf("%s: %w for an outbox; run: caisseauto init till", t.conn.Path(), ErrNotInstalled))
+			return errors.Join(err, fmt.Errorf("%s: %w for an outbox; run: caisseauto init till", t.conn.Path(), database.ErrNotInstalled))
 		}
 		return setState(t.conn, dossierState, dossier)
 	})
@@ -144,6 +145,6 @@ func (s *ruleSet) alone(hold bool) (bool, error) {
 	if !hold || !s.deletesOthers() {
 		return hold, nil
 	}
-	found, err := s.exists("SELECT 1 FROM "+Quote(s.registry.Name)+" WHERE "+s.other(), s.registryArgs()...)
+	found, err := s.exists("SELECT 1 FROM "+database.Quote(s.registry.Name)+" WHERE "+s.other(), s.registryArgs()...)
 	return !found, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -240,7 +241,7 @@ func TestStanding(t *testing.T) {
 		}
 	}
 	read(Standing{})
-	if err := till.SaveDossier(t.Context(), "ACME"); !errors.Is(err, ErrNotInstalled) {
+	if err := till.SaveDossier(t.Context(), "ACME"); !errors.Is(err, database.ErrNotInstalled) {
 		t.Errorf("without an outbox: %v", err)
 	}
 	w.seal(false)

@@ -1,14 +1,11 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
-
-// ErrNoTable is what ReadTable's error wraps when there is no such table.
-var ErrNoTable = errors.New("no such table")
 
 // A Table is an ordinary table as the database declares it.
 type Table struct {
@@ -117,7 +114,7 @@ func Tables(c *sqlite3.Conn) ([]string, error) {
 
 // ReadTable reads what the main database declares of a table. A name that is
 // not there, or is that of a view or of a virtual table, is an error that
-// wraps ErrNoTable.
+// wraps database.ErrNoTable.
 func ReadTable(c *sqlite3.Conn, name string) (*Table, error) {
 	t := &Table{}
 	kind := ""
@@ -131,14 +128,14 @@ func ReadTable(c *sqlite3.Conn, name string) (*Table, error) {
 		return nil, err
 	}
 	if kind == "" {
-		return nil, fmt.Errorf("table %s: %w in %s", Quote(name), ErrNoTable, c.Path())
+		return nil, fmt.Errorf("table %s: %w in %s", database.Quote(name), database.ErrNoTable, c.Path())
 	}
 	if kind != "table" {
-		return nil, fmt.Errorf("%s in %s is a %s, not an ordinary table: %w of that name", Quote(name), c.Path(), kind, ErrNoTable)
+		return nil, fmt.Errorf("%s in %s is a %s, not an ordinary table: %w of that name", database.Quote(name), c.Path(), kind, database.ErrNoTable)
 	}
 	for _, read := range []func(*sqlite3.Conn, *Table) error{readColumns, readIndexes, readForeignKeys} {
 		if err := read(c, t); err != nil {
-			return nil, fmt.Errorf("reading the schema of table %s: %w", Quote(t.Name), err)
+			return nil, fmt.Errorf("reading the schema of table %s: %w", database.Quote(t.Name), err)
 		}
 	}
 	return t, nil
@@ -199,7 +196,7 @@ func readIndexes(c *sqlite3.Conn, t *Table) error {
 		}
 		if e.partial || expressions {
 			if err := e.parse(e.sql); err != nil {
-				return fmt.Errorf("index %s: %w", Quote(e.Name), err)
+				return fmt.Errorf("index %s: %w", database.Quote(e.Name), err)
 			}
 		}
 		if e.unique {

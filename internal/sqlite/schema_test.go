@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"caisseauto/internal/database"
 )
 
 // TestReadTable reads what SQLite tells in five places.
@@ -49,7 +51,7 @@ func TestReadTable(t *testing.T) {
 		t.Errorf("%+v %v", p, err)
 	}
 	for _, name := range []string{"v", "none"} {
-		if _, err := ReadTable(db.Conn, name); !errors.Is(err, ErrNoTable) {
+		if _, err := ReadTable(db.Conn, name); !errors.Is(err, database.ErrNoTable) {
 			t.Error(name, err)
 		}
 	}
@@ -77,7 +79,7 @@ func TestParentsFirst(t *testing.T) {
 	for range len(list) {
 		list = append(list[1:], list[0])
 		var got []string
-		for _, x := range ParentsFirst(list) {
+		for _, x := range parentsFirst(list) {
 			got = append(got, x.Name)
 		}
 		if d := cmp.Diff(want, got); d != "" {

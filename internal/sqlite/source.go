@@ -9,9 +9,6 @@ import (
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
-// ErrNotInstalled says that the ERP's database has none of our tables yet.
-var ErrNotInstalled = errors.New("the database is not prepared")
-
 // SourceOptions are the settings of a Source; their zero values are the
 // defaults.
 type SourceOptions struct {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 )
 
 // A srcCounter is a sink that only counts.
@@ -33,7 +34,7 @@ func srcArticles(b testing.TB, n int, columns bool) (*srcDB, *Source) {
 	db.do(fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d)
 		INSERT INTO article SELECT i, printf('30%%011d', i*7919%%1000000007), 'Article numéro '||i||' en boîte', 'art '||i, i*37%%10000, i*17%%9000, 'N', 'PCE',
 		i%%100, i%%997, i%%50, i*0.125, 1, NULL, '2025-01-02 10:11:12', '2026-02-03 04:05:06' FROM n`, n))
-	s := db.capture(map[string]SourceConfig{"ACME/down": {Tables: []TableConfig{{Name: "article", Columns: columns}}}})["ACME/down"]
+	s := db.capture(map[string]database.SourceConfig{"ACME/down": {Tables: []database.TableConfig{{Name: "article", Columns: columns}}}})["ACME/down"]
 	x, err := s.Read(context.Background(), "ACME/down", true, &srcCounter{})
 	if err != nil {
 		b.Fatal(err)

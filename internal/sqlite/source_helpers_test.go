@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -177,7 +178,7 @@ func (db *srcDB) do(sql string) {
 
 // lines returns the rows of a table that belong to a dossier, in the form of
 // srcModel.lines.
-func (db *srcDB) lines(c TableConfig) []string {
+func (db *srcDB) lines(c database.TableConfig) []string {
 	db.t.Helper()
 	tab, err := ReadTable(db.Conn, c.Name)
 	if err != nil {
@@ -189,9 +190,9 @@ func (db *srcDB) lines(c TableConfig) []string {
 			names = append(names, col.Name)
 		}
 	}
-	sql := "SELECT " + QuoteAll("", names) + " FROM " + Quote(c.Name)
+	sql := "SELECT " + database.QuoteAll("", names) + " FROM " + database.Quote(c.Name)
 	if c.DossierColumn != "" {
-		sql += " WHERE " + Quote(c.DossierColumn) + " = " + quoteText(c.Dossier) + " COLLATE BINARY"
+		sql += " WHERE " + database.Quote(c.DossierColumn) + " = " + quoteText(c.Dossier) + " COLLATE BINARY"
 	}
 	var list []string
 	err = db.Query(sql, func(s *sqlite3.Stmt) error {
@@ -218,7 +219,7 @@ type srcStream struct {
 	db    *srcDB
 }
 
-func (db *srcDB) capture(streams map[string]SourceConfig) map[string]*srcStream {
+func (db *srcDB) capture(streams map[string]database.SourceConfig) map[string]*srcStream {
 	db.t.Helper()
 	c := NewCapture(streams)
 	if err := c.Install(context.Background(), db.path, SourceOptions{}); err != nil {
@@ -235,7 +236,7 @@ func (db *srcDB) capture(streams map[string]SourceConfig) map[string]*srcStream 
 	return list
 }
 
-func (db *srcDB) keyOf(c TableConfig) []string {
+func (db *srcDB) keyOf(c database.TableConfig) []string {
 	if len(c.Key) > 0 {
 		return c.Key
 	}
@@ -284,7 +285,7 @@ func (s *srcStream) publish(x manifest.Extract) {
 }
 
 // check compares the model with the database.
-func (s *srcStream) check(tables []TableConfig) {
+func (s *srcStream) check(tables []database.TableConfig) {
 	s.db.t.Helper()
 	for _, t := range tables {
 		if d := cmp.Diff(s.db.lines(t), s.model.lines(t.Name)); d != "" {

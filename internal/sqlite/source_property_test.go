@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -26,9 +27,9 @@ CREATE TABLE pair(a INTEGER, b TEXT, d INTEGER, v ANY, PRIMARY KEY(a, b)) STRICT
 CREATE TABLE alt(id INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE, v, dossier TEXT AS (substr(ref, 1, 1)));
 `
 
-func srcTables(dossier string, columns bool) []TableConfig {
+func srcTables(dossier string, columns bool) []database.TableConfig {
 	d := map[string]string{"A": "1", "B": "2"}[dossier]
-	return []TableConfig{
+	return []database.TableConfig{
 		{Name: "article", DossierColumn: "dossier", Dossier: dossier, Exclude: []string{"secret"}, Columns: columns},
 		{Name: `Prix d'été "2026"`, DossierColumn: "dossier", Dossier: dossier, Columns: columns},
 		{Name: "client", Columns: columns},
@@ -60,19 +61,19 @@ func srcRandom(r *rand.Rand, t srcTable) string {
 	value := func(c string) string { return pick(srcValues[c]) }
 	where := func() string {
 		c := pick(t.columns)
-		return " WHERE " + Quote(c) + " IS " + value(c)
+		return " WHERE " + database.Quote(c) + " IS " + value(c)
 	}
 	switch r.IntN(10) {
 	case 0:
-		return "DELETE FROM " + Quote(t.name) + where()
+		return "DELETE FROM " + database.Quote(t.name) + where()
 	case 1, 2, 3, 4:
 		var names, values []string
 		for _, c := range t.columns {
-			names, values = append(names, Quote(c)), append(values, value(c))
+			names, values = append(names, database.Quote(c)), append(values, value(c))
 		}
-		sql := "INSERT " + or + "INTO " + Quote(t.name) + "(" + strings.Join(names, ",") + ") VALUES(" + strings.Join(values, ",") + ")"
+		sql := "INSERT " + or + "INTO " + database.Quote(t.name) + "(" + strings.Join(names, ",") + ") VALUES(" + strings.Join(values, ",") + ")"
 		if c := pick(t.columns); r.IntN(6) == 0 {
-			sql += " ON CONFLICT DO UPDATE SET " + Quote(c) + " = " + value(c)
+			sql += " ON CONFLICT DO UPDATE SET " + database.Quote(c) + " = " + value(c)
 		}
 		return sql
 	case 5:
@@ -83,9 +84,9 @@ func srcRandom(r *rand.Rand, t srcTable) string {
 	var sets []string
 	for range 1 + r.IntN(3) {
 		c := pick(t.columns)
-		sets = append(sets, Quote(c)+" = "+value(c))
+		sets = append(sets, database.Quote(c)+" = "+value(c))
 	}
-	sql := "UPDATE " + or + Quote(t.name) + " SET " + strings.Join(sets, ", ")
+	sql := "UPDATE " + or + database.Quote(t.name) + " SET " + strings.Join(sets, ", ")
 	if r.IntN(5) > 0 {
 		sql += where()
 	}
@@ -114,14 +115,14 @@ func (db *srcDB) rebuild(name string) {
 			columns = append(columns, c.Name)
 		}
 	}
-	list := QuoteAll("", columns)
+	list := database.QuoteAll("", columns)
 	written := name
 	if !strings.HasPrefix(create, "CREATE TABLE "+name) {
-		written = Quote(name)
+		written = database.Quote(name)
 	}
 	db.do("PRAGMA foreign_keys=OFF; BEGIN; " + strings.Replace(create, written, "new_one", 1))
-	db.do("INSERT INTO new_one(" + list + ") SELECT " + list + " FROM " + Quote(name) + "; DROP TABLE " + Quote(name) +
-		"; ALTER TABLE new_one RENAME TO " + Quote(name))
+	db.do("INSERT INTO new_one(" + list + ") SELECT " + list + " FROM " + database.Quote(name) + "; DROP TABLE " + database.Quote(name) +
+		"; ALTER TABLE new_one RENAME TO " + database.Quote(name))
 	for _, sql := range indexes {
 		db.do(sql)
 	}
@@ -149,8 +150,8 @@ func TestAnyStatements(t *testing.T) {
 
 func srcProperty(t *testing.T, r *rand.Rand) {
 	db := newSrcDB(t, srcSchema)
-	configs := map[string][]TableConfig{"A": srcTables("A", true), "B": srcTables("B", r.IntN(2) == 0)}
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: configs["A"]}, "B/down": {Tables: configs["B"]}})
+	configs := map[string][]database.TableConfig{"A": srcTables("A", true), "B": srcTables("B", r.IntN(2) == 0)}
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: configs["A"]}, "B/down": {Tables: configs["B"]}})
 	for _, c := range configs["A"] {
 		db.watch(c)
 	}
@@ -232,21 +233,21 @@ func srcProperty(t *testing.T, r *rand.Rand) {
 
 // watch keeps, with triggers of the test's own, which keys ever were whose:
 // also for the time of a part of a statement.
-func (db *srcDB) watch(c TableConfig) {
+func (db *srcDB) watch(c database.TableConfig) {
 	db.do("CREATE TABLE IF NOT EXISTS seen(tab, dossier, k1, k2)")
 	for _, event := range []string{"INSERT", "UPDATE"} {
 		keys := append(srcKeyNames[c.Name], srcKeyNames[c.Name][0])[:2]
 		dossier := "NULL"
 		if c.DossierColumn != "" {
-			dossier = "new." + Quote(c.DossierColumn)
+			dossier = "new." + database.Quote(c.DossierColumn)
 		}
-		db.do("CREATE TRIGGER " + Quote("seen "+c.Name+event) + " AFTER " + event + " ON " + Quote(c.Name) + " BEGIN INSERT INTO seen VALUES(" +
-			quoteText(c.Name) + ", " + dossier + ", " + QuoteAll("new.", keys) + "); END")
+		db.do("CREATE TRIGGER " + database.Quote("seen "+c.Name+event) + " AFTER " + event + " ON " + database.Quote(c.Name) + " BEGIN INSERT INTO seen VALUES(" +
+			quoteText(c.Name) + ", " + dossier + ", " + database.QuoteAll("new.", keys) + "); END")
 	}
 }
 
 // everKeys adds the keys that ever were a dossier's.
-func (db *srcDB) everKeys(c TableConfig, m *srcModel, ever map[string]bool) {
+func (db *srcDB) everKeys(c database.TableConfig, m *srcModel, ever map[string]bool) {
 	keys := len(srcKeyNames[c.Name])
 	err := db.Query("SELECT DISTINCT k1, k2 FROM seen WHERE tab=?1 AND (?2 = '' OR CAST(dossier AS TEXT) = ?2)", func(s *sqlite3.Stmt) error {
 		line := appendPlaces(nil, s, all(keys))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -35,8 +36,8 @@ func (h *srcHook) Row(line []byte) error {
 func TestSnapshot(t *testing.T) {
 	db := newSrcDB(t, `CREATE TABLE t(id INTEGER PRIMARY KEY, v, pad); CREATE TABLE u(id INTEGER PRIMARY KEY, v);
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<3000) INSERT INTO t SELECT i, i, hex(randomblob(100)) FROM n; INSERT INTO u SELECT id, v FROM t`)
-	config := []TableConfig{{Name: "t"}, {Name: "u"}}
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
+	config := []database.TableConfig{{Name: "t"}, {Name: "u"}}
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: config}})["A/down"]
 	s.export(false)
 	for round, full := range []bool{false, true, false} {
 		db.do("UPDATE t SET v=v+1; UPDATE u SET v=v+1")
@@ -98,8 +99,8 @@ func TestJournalModes(t *testing.T) {
 	for _, mode := range []string{"wal", "delete", "truncate", "persist"} {
 		db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 		db.do("PRAGMA journal_mode=" + mode)
-		config := []TableConfig{{Name: "t"}}
-		s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
+		config := []database.TableConfig{{Name: "t"}}
+		s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: config}})["A/down"]
 		s.export(false)
 		db.do("INSERT INTO t VALUES(1,1)")
 		s.export(false)
@@ -115,8 +116,8 @@ func TestJournalModes(t *testing.T) {
 func TestHotJournal(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1)")
 	db.do("PRAGMA journal_mode=delete")
-	config := []TableConfig{{Name: "t"}}
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: config}})["A/down"]
+	config := []database.TableConfig{{Name: "t"}}
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: config}})["A/down"]
 	t.Setenv("CAISSEAUTO_TEST_DIE", "1")
 	srcOtherProcess(t, db.path, `PRAGMA cache_size=1; PRAGMA cache_spill=1; BEGIN; UPDATE t SET v=666;
 		WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<5000) INSERT INTO t SELECT i, hex(randomblob(200)) FROM n`)
@@ -139,14 +140,14 @@ func TestHotJournal(t *testing.T) {
 	}
 }
 
-// TestBusy: a database that stays locked is ErrBusy, and nothing was changed.
+// TestBusy: a database that stays locked is database.ErrBusy, and nothing was changed.
 func TestBusy(t *testing.T) {
 	ctx := context.Background()
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "t"}}}})
+	c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "t"}}}})
 	short := SourceOptions{BusyTimeout: 20 * time.Millisecond}
 	db.do("BEGIN IMMEDIATE")
-	if err := c.Install(ctx, db.path, short); !errors.Is(err, ErrBusy) {
+	if err := c.Install(ctx, db.path, short); !errors.Is(err, database.ErrBusy) {
 		t.Error(err)
 	}
 	db.do("COMMIT")
@@ -159,14 +160,14 @@ func TestBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Reserve(ctx, "A/down", srcPending(1, 1, "d", x)); !errors.Is(err, ErrBusy) {
+	if err := s.Reserve(ctx, "A/down", srcPending(1, 1, "d", x)); !errors.Is(err, database.ErrBusy) {
 		t.Error(err)
 	}
 	db.do("ROLLBACK; PRAGMA journal_mode=delete; BEGIN EXCLUSIVE")
-	if _, err := s.Read(ctx, "A/down", false, &srcCounter{}); !errors.Is(err, ErrBusy) {
+	if _, err := s.Read(ctx, "A/down", false, &srcCounter{}); !errors.Is(err, database.ErrBusy) {
 		t.Error(err)
 	}
-	if _, err := s.Stand(ctx, "A/down"); !errors.Is(err, ErrBusy) {
+	if _, err := s.Stand(ctx, "A/down"); !errors.Is(err, database.ErrBusy) {
 		t.Error(err)
 	}
 }
@@ -223,11 +224,11 @@ func TestChinook(t *testing.T) {
 	if err != nil || len(names) != 11 {
 		t.Fatal(names, err)
 	}
-	var config []TableConfig
+	var config []database.TableConfig
 	for _, n := range names {
-		config = append(config, TableConfig{Name: n, Columns: true})
+		config = append(config, database.TableConfig{Name: n, Columns: true})
 	}
-	s := db.capture(map[string]SourceConfig{"ACME/down": {Tables: config}})["ACME/down"]
+	s := db.capture(map[string]database.SourceConfig{"ACME/down": {Tables: config}})["ACME/down"]
 	x := s.export(false)
 	if len(x.Tables) != 11 || x.Kind != manifest.Baseline {
 		t.Errorf("%+v", x)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -27,9 +28,9 @@ func (s *Source) Stand(ctx context.Context, stream string) (st manifest.Stand, e
 
 func (s *Source) notInstalled() error {
 	if s.till {
-		return fmt.Errorf("%s: %w for an outbox; run: caisseauto init till", s.path, ErrNotInstalled)
+		return fmt.Errorf("%s: %w for an outbox; run: caisseauto init till", s.path, database.ErrNotInstalled)
 	}
-	return fmt.Errorf("%s: %w for capture; run: caisseauto init server", s.path, ErrNotInstalled)
+	return fmt.Errorf("%s: %w for capture; run: caisseauto init server", s.path, database.ErrNotInstalled)
 }
 
 // stand reads the record of a stream and its cursor.

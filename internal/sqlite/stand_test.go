@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -21,7 +22,7 @@ func srcPending(epoch, sequence int64, digest string, x manifest.Extract) manife
 func TestStand(t *testing.T) {
 	ctx := context.Background()
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1)")
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "t"}}}})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "t"}}}})["A/down"]
 	read := func() manifest.Extract {
 		t.Helper()
 		x, err := s.Read(ctx, s.name, false, &srcCounter{})
@@ -100,7 +101,7 @@ func TestStand(t *testing.T) {
 
 // TestIdle: an export with nothing new writes nothing to the ERP's database.
 func TestIdle(t *testing.T) {
-	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE u(id INTEGER PRIMARY KEY)", TableConfig{Name: "t"})
+	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE u(id INTEGER PRIMARY KEY)", database.TableConfig{Name: "t"})
 	db.do("INSERT INTO t VALUES(1,1)")
 	s.export(false)
 	version := func() string { return db.text("PRAGMA data_version") }
@@ -123,8 +124,8 @@ func TestIdle(t *testing.T) {
 // that was out of the configuration meanwhile starts whole and misses nothing.
 func TestPrune(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-	c := []TableConfig{{Name: "t"}}
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
+	c := []database.TableConfig{{Name: "t"}}
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: c}, "B/down": {Tables: c}})
 	a, b := streams["A/down"], streams["B/down"]
 	a.export(false)
 	b.export(false)
@@ -140,7 +141,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("%s entries when all have them", n)
 	}
 	db.do("DELETE FROM t WHERE id=3")
-	alone := NewCapture(map[string]SourceConfig{"A/down": {Tables: c}})
+	alone := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: c}})
 	a.Source = NewSource(db.path, alone, SourceOptions{})
 	a.export(false)
 	db.do("DELETE FROM t WHERE id=4")
@@ -162,7 +163,7 @@ func TestInstall(t *testing.T) {
 	}
 	const ours, theirs = "name LIKE 'caisseauto%'", "name NOT LIKE '%caisseauto%' AND name <> 'sqlite_sequence'"
 	before := schema(theirs)
-	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)}, "B/down": {Tables: srcTables("B", true)}})
+	c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: srcTables("A", true)}, "B/down": {Tables: srcTables("B", true)}})
 	sql, err := c.SQL(ctx, db.path, SourceOptions{})
 	if err != nil || !strings.Contains(sql, "CREATE TRIGGER") {
 		t.Fatal(sql, err)
@@ -186,7 +187,7 @@ func TestInstall(t *testing.T) {
 	if got := schema(theirs); got != before {
 		t.Error(cmp.Diff(before, got))
 	}
-	less := NewCapture(map[string]SourceConfig{"A/down": {Tables: srcTables("A", true)[:1]}})
+	less := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: srcTables("A", true)[:1]}})
 	if err := less.Install(ctx, db.path, SourceOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -199,21 +200,21 @@ func TestInstall(t *testing.T) {
 // whole once; the rest goes on.
 func TestConfigurationChanges(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v, w); CREATE TABLE u(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1,1); INSERT INTO u VALUES(1,1)")
-	first := []TableConfig{{Name: "t", Exclude: []string{"w"}, Columns: true}}
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: first}})["A/down"]
+	first := []database.TableConfig{{Name: "t", Exclude: []string{"w"}, Columns: true}}
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: first}})["A/down"]
 	s.export(false)
 	s.check(first)
 	db.do("UPDATE t SET v=5; UPDATE t SET w=2")
-	second := []TableConfig{{Name: "t", Columns: true}, {Name: "u"}}
-	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {Tables: second}}), SourceOptions{})
+	second := []database.TableConfig{{Name: "t", Columns: true}, {Name: "u"}}
+	s.Source = NewSource(db.path, NewCapture(map[string]database.SourceConfig{"A/down": {Tables: second}}), SourceOptions{})
 	srcKeys.Store("u", []string{"id"})
 	if x := s.export(false); len(x.Tables) != 2 || x.Tables[0].Scope != manifest.Whole || x.Kind != manifest.Delta {
 		t.Errorf("%+v", x)
 	}
 	s.check(second)
 	db.do("UPDATE t SET w=7; UPDATE u SET v=2")
-	third := []TableConfig{{Name: "t"}, {Name: "u", Columns: true}}
-	s.Source = NewSource(db.path, NewCapture(map[string]SourceConfig{"A/down": {Tables: third}}), SourceOptions{})
+	third := []database.TableConfig{{Name: "t"}, {Name: "u", Columns: true}}
+	s.Source = NewSource(db.path, NewCapture(map[string]database.SourceConfig{"A/down": {Tables: third}}), SourceOptions{})
 	x := s.export(false)
 	if d := cmp.Diff([]string{"t upsert id,v,w", "u upsert id,v"}, s.model.ops); d != "" {
 		t.Error(d)
@@ -231,10 +232,10 @@ func TestConfigurationChanges(t *testing.T) {
 // columns that are tracked become others, masks written before are not misread.
 func TestSharedTable(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c); INSERT INTO t VALUES(1,1,1,1)")
-	config := func(exclude ...string) []TableConfig {
-		return []TableConfig{{Name: "t", Exclude: exclude, Columns: true}}
+	config := func(exclude ...string) []database.TableConfig {
+		return []database.TableConfig{{Name: "t", Exclude: exclude, Columns: true}}
 	}
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("b")}})
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("b")}})
 	a, b := streams["A/down"], streams["B/down"]
 	step := func(sql string, wantA, wantB []string) {
 		t.Helper()
@@ -251,7 +252,7 @@ func TestSharedTable(t *testing.T) {
 	step("UPDATE t SET b=2", []string{"t patch id,b"}, nil)
 	step("UPDATE t SET a=3, c=3", []string{"t patch id,c"}, []string{"t patch id,a,c"})
 	db.do("UPDATE t SET c=4") // with the bits for a, b and c; then there are two left
-	c := NewCapture(map[string]SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("a", "b")}})
+	c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: config("a")}, "B/down": {Tables: config("a", "b")}})
 	a.Source, b.Source = NewSource(db.path, c, SourceOptions{}), NewSource(db.path, c, SourceOptions{})
 	a.export(false)
 	b.export(false)
@@ -262,14 +263,14 @@ func TestSharedTable(t *testing.T) {
 // TestNewUniqueIndex: REPLACE pushed a row out by an index that the triggers
 // did not know yet.
 func TestNewUniqueIndex(t *testing.T) {
-	config := TableConfig{Name: "t"}
+	config := database.TableConfig{Name: "t"}
 	db, s := srcOne(t, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,1),(2,2)", config)
 	db.do("CREATE UNIQUE INDEX u ON t(v); UPDATE OR REPLACE t SET v=2 WHERE id=1")
 	s.export(false)
-	s.check([]TableConfig{config})
+	s.check([]database.TableConfig{config})
 	db.do("UPDATE OR REPLACE t SET v=9 WHERE id=1; INSERT OR REPLACE INTO t VALUES(5,9)")
 	if x := s.export(false); x.Tables[0].Scope != manifest.Changes {
 		t.Errorf("%+v", x.Tables)
 	}
-	s.check([]TableConfig{config})
+	s.check([]database.TableConfig{config})
 }

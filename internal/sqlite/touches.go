@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -23,17 +24,17 @@ type touch struct {
 // it.
 func (c *Capture) touches(db *sqlite3.Conn, w *captured) error {
 	for _, stream := range c.sorted() {
-		for _, config := range c.streams[stream].Tables {
+		for _, config := range c.streams[stream].tables {
 			if config.Touches == "" || !sameName(config.Name, w.Name) {
 				continue
 			}
 			t, err := c.touch(db, w, stream, config)
 			if err != nil {
-				return fmt.Errorf("touches %s: %w", Quote(config.Touches), err)
+				return fmt.Errorf("touches %s: %w", database.Quote(config.Touches), err)
 			}
 			if w.touch != nil && !t.equal(w.touch) {
 				return fmt.Errorf("two dossiers disagree on what it touches (%s by %q and %s by %q); both share one journal, give both the same",
-					Quote(w.touch.table), w.touch.columns, Quote(t.table), t.columns)
+					database.Quote(w.touch.table), w.touch.columns, database.Quote(t.table), t.columns)
 			}
 			w.touch = t
 		}
@@ -46,8 +47,8 @@ func (t *touch) equal(o *touch) bool {
 }
 
 // touch resolves one stream's setting.
-func (c *Capture) touch(db *sqlite3.Conn, w *captured, stream string, config TableConfig) (*touch, error) {
-	i := slices.IndexFunc(c.streams[stream].Tables, func(t TableConfig) bool { return sameName(t.Name, config.Touches) })
+func (c *Capture) touch(db *sqlite3.Conn, w *captured, stream string, config tableConfig) (*touch, error) {
+	i := slices.IndexFunc(c.streams[stream].tables, func(t tableConfig) bool { return sameName(t.Name, config.Touches) })
 	if i < 0 || sameName(config.Touches, w.Name) {
 		return nil, fmt.Errorf("stream %s ships no other table of that name; correct touches in the configuration", stream)
 	}
@@ -67,7 +68,7 @@ func (c *Capture) touch(db *sqlite3.Conn, w *captured, stream string, config Tab
 	for i, name := range t.columns {
 		col := w.Column(name)
 		if col == nil {
-			return nil, fmt.Errorf("touches_columns names %s, which does not exist; the table has %q", Quote(name), columnNames(w.Table))
+			return nil, fmt.Errorf("touches_columns names %s, which does not exist; the table has %q", database.Quote(name), columnNames(w.Table))
 		}
 		t.columns[i] = col.Name
 	}
@@ -117,7 +118,7 @@ func (c *captured) touching(row, mask string) string {
 	var columns, values strings.Builder
 	for i, name := range c.touch.columns {
 		fmt.Fprintf(&columns, ", k%d", i+1)
-		values.WriteString(", " + row + "." + Quote(name))
+		values.WriteString(", " + row + "." + database.Quote(name))
 	}
 	return fmt.Sprintf("INSERT INTO %s(tab, mask%s) SELECT %d, %s%s", c.journal, columns.String(), c.touch.tab, mask, values.String())
 }
@@ -176,7 +177,7 @@ func (c *captured) touchGuard(x *Index, terms []string) []string {
 	if c.touch == nil || c.touch.within(x) {
 		return nil
 	}
-	return []string{c.touching(Quote(c.Name), touchedOld) + " FROM " + Quote(c.Name) + " WHERE " + strings.Join(terms, " AND ")}
+	return []string{c.touching(database.Quote(c.Name), touchedOld) + " FROM " + database.Quote(c.Name) + " WHERE " + strings.Join(terms, " AND ")}
 }
 
 // within reports whether rows that are equal in an index touch the same row.
@@ -207,12 +208,12 @@ func (d *delta) source() string {
 		// till that has not had the user has not kept what touches him.
 		on := []string{d.rowOf(u.captured, "u", "j")}
 		if u.dossier != "" {
-			on = append(on, fmt.Sprintf("u.%s = ?%d COLLATE BINARY", Quote(u.dossier), len(d.bound)))
+			on = append(on, fmt.Sprintf("u.%s = ?%d COLLATE BINARY", database.Quote(u.dossier), len(d.bound)))
 		}
-		from := d.journaled(u.captured, "mask = "+touchedNow+" OR mask IS NULL") + " CROSS JOIN " + Quote(u.Name) + " AS u ON " + strings.Join(on, " AND ")
+		from := d.journaled(u.captured, "mask = "+touchedNow+" OR mask IS NULL") + " CROSS JOIN " + database.Quote(u.Name) + " AS u ON " + strings.Join(on, " AND ")
 		var same []string
 		for i, k := range u.key {
-			same = append(same, fmt.Sprintf("r.%s = u.%s COLLATE %s", Quote(d.touch.columns[i]), Quote(k.Name), Quote(k.Collation)))
+			same = append(same, fmt.Sprintf("r.%s = u.%s COLLATE %s", database.Quote(d.touch.columns[i]), database.Quote(k.Name), database.Quote(k.Collation)))
 		}
 		more += d.wholeRows(from, strings.Join(same, " AND "))
 	}
@@ -237,7 +238,7 @@ func (d *delta) journaled(t *captured, which string) string {
 func (d *delta) rowOf(t *captured, row, j string) string {
 	var terms []string
 	for i, k := range t.key {
-		terms = append(terms, fmt.Sprintf("%s.%s = %s.k%d COLLATE %s", row, Quote(k.Name), j, i+1, Quote(k.Collation)))
+		terms = append(terms, fmt.Sprintf("%s.%s = %s.k%d COLLATE %s", row, database.Quote(k.Name), j, i+1, database.Quote(k.Collation)))
 	}
 	return strings.Join(terms, " AND ")
 }
@@ -247,12 +248,12 @@ func (d *delta) rowOf(t *captured, row, j string) string {
 func (d *delta) wholeRows(from, on string) string {
 	keys := make([]string, len(d.key))
 	for i, k := range d.key {
-		keys[i] = "r." + Quote(k.Name)
+		keys[i] = "r." + database.Quote(k.Name)
 	}
 	if d.dossier != "" {
-		on += " AND r." + Quote(d.dossier) + " = ?4 COLLATE BINARY"
+		on += " AND r." + database.Quote(d.dossier) + " = ?4 COLLATE BINARY"
 	}
-	return " UNION ALL SELECT -1, " + strings.Join(keys, ", ") + " FROM " + from + " CROSS JOIN " + Quote(d.Name) + " AS r ON " + on
+	return " UNION ALL SELECT -1, " + strings.Join(keys, ", ") + " FROM " + from + " CROSS JOIN " + database.Quote(d.Name) + " AS r ON " + on
 }
 
 // wholeWithTouched lets tables go whole that touch one which does: nobody knows
@@ -281,7 +282,7 @@ func (c *Capture) scopeTouched(db *sqlite3.Conn, tables []*captured) ([]*capture
 		}
 		other, err := c.table(db, t.table)
 		if err != nil {
-			return nil, fmt.Errorf("table %s: %w", Quote(t.table), err)
+			return nil, fmt.Errorf("table %s: %w", database.Quote(t.table), err)
 		}
 		tables = append(tables, other)
 	}
@@ -306,7 +307,7 @@ func (p *plan) number(tables []*captured) error {
 			continue
 		}
 		if t.touch.tab = tabs[foldName(t.touch.table)]; t.touch.tab == 0 {
-			return errors.New("table " + Quote(t.Name) + " touches " + Quote(t.touch.table) + ", which is not captured") // cannot happen: touch looks
+			return errors.New("table " + database.Quote(t.Name) + " touches " + database.Quote(t.touch.table) + ", which is not captured") // cannot happen: touch looks
 		}
 	}
 	return nil

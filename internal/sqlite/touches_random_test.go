@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 )
 
@@ -17,7 +18,7 @@ import (
 type touchWorld struct {
 	u, a     string // tables
 	schema   string
-	config   func(dossier string) []TableConfig
+	config   func(dossier string) []database.TableConfig
 	newUser  string   // values of a user's key
 	is       string   // condition that a row of u is the user
 	set      []string // assignments of the attachment's user
@@ -35,8 +36,8 @@ var touchWorlds = []touchWorld{
 		u: "uw", a: "aw", foldU: true,
 		schema: `CREATE TABLE uw(code TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, d TEXT, x);
 			CREATE TABLE aw(u TEXT REFERENCES uw ON DELETE CASCADE ON UPDATE CASCADE, till TEXT, note, PRIMARY KEY(u, till)) WITHOUT ROWID`,
-		config: func(d string) []TableConfig {
-			return []TableConfig{{Name: "uw", DossierColumn: "d", Dossier: d, Columns: true}, {Name: "aw", Touches: "uw"}}
+		config: func(d string) []database.TableConfig {
+			return []database.TableConfig{{Name: "uw", DossierColumn: "d", Dossier: d, Columns: true}, {Name: "aw", Touches: "uw"}}
 		},
 		newUser: "'V%[1]d'", is: "code='v%[1]d'", set: []string{"u='V%[1]d'", "u='v%[1]d'"}, of: "a.u = u.code", attach: "u", spelled: []string{"'V%[1]d'", "'v%[1]d'"},
 	},
@@ -45,8 +46,8 @@ var touchWorlds = []touchWorld{
 		schema: `CREATE TABLE ui(id INTEGER PRIMARY KEY, d TEXT, x);
 			CREATE TABLE ai(id INTEGER PRIMARY KEY, u TEXT, till TEXT, note, UNIQUE(till, note));
 			CREATE INDEX ai_u ON ai(u)`,
-		config: func(d string) []TableConfig {
-			return []TableConfig{{Name: "ui", DossierColumn: "d", Dossier: d}, {Name: "ai", Touches: "ui", TouchesColumns: []string{"u"}, Columns: true}}
+		config: func(d string) []database.TableConfig {
+			return []database.TableConfig{{Name: "ui", DossierColumn: "d", Dossier: d}, {Name: "ai", Touches: "ui", TouchesColumns: []string{"u"}, Columns: true}}
 		},
 		newUser: "%[1]d", is: "id=%[1]d", set: []string{"u=%[1]d", "u=NULL", "u='x'"}, of: "u.id = a.u", attach: "u", spelled: []string{"%[1]d", "'0%[1]d'", "NULL"},
 	},
@@ -55,8 +56,8 @@ var touchWorlds = []touchWorld{
 		schema: `CREATE TABLE uc(co INTEGER, "Le code" TEXT COLLATE NOCASE, d TEXT, x, PRIMARY KEY(co, "Le code"));
 			CREATE TABLE ac(code TEXT COLLATE NOCASE, co INTEGER, till TEXT, d TEXT, note, PRIMARY KEY(till, code),
 			FOREIGN KEY(code, co) REFERENCES uc("Le code", co) ON DELETE CASCADE ON UPDATE CASCADE)`,
-		config: func(d string) []TableConfig {
-			return []TableConfig{{Name: "uc", DossierColumn: "d", Dossier: d, Columns: true}, {Name: "ac", DossierColumn: "d", Dossier: d, Touches: "uc"}}
+		config: func(d string) []database.TableConfig {
+			return []database.TableConfig{{Name: "uc", DossierColumn: "d", Dossier: d, Columns: true}, {Name: "ac", DossierColumn: "d", Dossier: d, Touches: "uc"}}
 		},
 		newUser: "1, 'V%[1]d'", is: `co=1 AND "Le code"='V%[1]d'`, set: []string{"code='v%[1]d'", "co=co+1", "code='V%[1]d', co=1"},
 		of: `a.co = u.co AND u."Le code" = a.code`, foldU: true, foldA: true, attach: "co, code", spelled: []string{"1, 'V%[1]d'", "1, 'v%[1]d'", "2, 'V%[1]d'"},
@@ -82,7 +83,7 @@ func TestTouchesRandom(t *testing.T) {
 
 func (w *touchWorld) random(t *testing.T, r *rand.Rand) {
 	db := newSrcDB(t, w.schema)
-	streams := db.capture(map[string]SourceConfig{"A/down": {Tables: w.config("A")}, "B/down": {Tables: w.config("B")}})
+	streams := db.capture(map[string]database.SourceConfig{"A/down": {Tables: w.config("A")}, "B/down": {Tables: w.config("B")}})
 	for _, c := range w.config("A") {
 		srcKeyNames[c.Name] = srcKeyList(c.Name)
 		db.watch(c)
@@ -169,7 +170,7 @@ func (w *touchWorld) attachments(db *srcDB, dossier string) map[string]map[strin
 	m.fold[w.u], m.fold[w.a] = w.foldU, w.foldA
 	uk, ak := srcKeyList(w.u), srcKeyList(w.a)
 	list := map[string]map[string]string{}
-	sql := "SELECT " + QuoteAll("u.", uk) + ", " + QuoteAll("a.", ak) + ", a.note || a.till, a.till IS NOT NULL FROM " + w.u + " AS u LEFT JOIN " + w.a + " AS a ON " + w.of
+	sql := "SELECT " + database.QuoteAll("u.", uk) + ", " + database.QuoteAll("a.", ak) + ", a.note || a.till, a.till IS NOT NULL FROM " + w.u + " AS u LEFT JOIN " + w.a + " AS a ON " + w.of
 	if w.dossiers {
 		sql += " AND a.d='" + dossier + "'"
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -15,8 +16,8 @@ const touchSchema = `CREATE TABLE u(code TEXT COLLATE NOCASE PRIMARY KEY NOT NUL
 	CREATE TABLE a(u TEXT REFERENCES u(code) ON DELETE CASCADE ON UPDATE CASCADE, till TEXT, note TEXT, PRIMARY KEY(u, till)) WITHOUT ROWID;
 	INSERT INTO u VALUES('V1','A','one',1), ('V2','A','two',2), ('W1','B','else',3); INSERT INTO a VALUES('V1','001',''), ('W1','001','');`
 
-func touchConfig(dossier string) SourceConfig {
-	return SourceConfig{Tables: []TableConfig{
+func touchConfig(dossier string) database.SourceConfig {
+	return database.SourceConfig{Tables: []database.TableConfig{
 		{Name: "u", DossierColumn: "d", Dossier: dossier, Columns: true}, {Name: "a", Touches: "u"}}}
 }
 
@@ -45,7 +46,7 @@ func TestTouches(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newSrcDB(t, touchSchema)
-			streams := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
+			streams := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
 			for _, s := range streams {
 				s.export(false)
 			}
@@ -69,7 +70,7 @@ func TestTouches(t *testing.T) {
 // A user who is attached once more comes with all his attachments.
 func TestTouchesSiblings(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
-	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A")})["A/down"]
 	db.do("INSERT INTO a VALUES('V2','002','two'), ('V2','003','three')")
 	s.export(false)
 	db.do("INSERT INTO a VALUES('V2','001','one')")
@@ -101,18 +102,18 @@ func (s *touchSink) Row(line []byte) error {
 func TestTouchesRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		config TableConfig
+		config database.TableConfig
 		says   string
 	}{
-		{"no such table", TableConfig{Name: "a", Touches: "nobody"}, "ships no other table"},
-		{"itself", TableConfig{Name: "a", Touches: "A"}, "ships no other table"},
-		{"no reference", TableConfig{Name: "b", Touches: "u"}, "touches_columns = "},
-		{"too many columns", TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"u", "till"}}, "names 2"},
-		{"no such column", TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"z"}}, "does not exist"},
+		{"no such table", database.TableConfig{Name: "a", Touches: "nobody"}, "ships no other table"},
+		{"itself", database.TableConfig{Name: "a", Touches: "A"}, "ships no other table"},
+		{"no reference", database.TableConfig{Name: "b", Touches: "u"}, "touches_columns = "},
+		{"too many columns", database.TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"u", "till"}}, "names 2"},
+		{"no such column", database.TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"z"}}, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newSrcDB(t, touchSchema+"CREATE TABLE b(id INTEGER PRIMARY KEY)")
-			c := NewCapture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "u"}, tt.config}}})
+			c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "u"}, tt.config}}})
 			err := c.Install(t.Context(), db.path, SourceOptions{})
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q in it", err, tt.says)
@@ -126,9 +127,9 @@ func TestTouchesSetLater(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
 	plain := touchConfig("A")
 	plain.Tables[1].Touches = ""
-	db.capture(map[string]SourceConfig{"A/down": plain})["A/down"].export(false)
-	for _, config := range []SourceConfig{touchConfig("A"), plain} {
-		s := db.capture(map[string]SourceConfig{"A/down": config})["A/down"]
+	db.capture(map[string]database.SourceConfig{"A/down": plain})["A/down"].export(false)
+	for _, config := range []database.SourceConfig{touchConfig("A"), plain} {
+		s := db.capture(map[string]database.SourceConfig{"A/down": config})["A/down"]
 		x, err := s.Read(t.Context(), s.name, false, s.model)
 		if err != nil || len(x.Tables) != 0 {
 			t.Errorf("%+v, %v", x.Tables, err)
@@ -139,7 +140,7 @@ func TestTouchesSetLater(t *testing.T) {
 // What a till gets when a user moves to its dossier: he and his attachments.
 func TestTouchesMove(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
-	streams := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
+	streams := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
 	for _, s := range streams {
 		s.export(false)
 	}
@@ -156,7 +157,7 @@ func TestTouchesMove(t *testing.T) {
 // An attachment to nobody tells nothing of a user.
 func TestTouchesNobody(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
-	s := db.capture(map[string]SourceConfig{"A/down": {Tables: []TableConfig{{Name: "u"}, {Name: "a", Touches: "u"}}}})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "u"}, {Name: "a", Touches: "u"}}}})["A/down"]
 	s.export(false)
 	db.do("PRAGMA foreign_keys=OFF; INSERT INTO a VALUES('V9','001','')")
 	s.export(false)
@@ -170,7 +171,7 @@ func TestTouchesNobody(t *testing.T) {
 func TestTouchesChanges(t *testing.T) {
 	const schema = touchSchema + `CREATE TABLE b(id INTEGER PRIMARY KEY, u TEXT REFERENCES u, till TEXT UNIQUE, note);
 		INSERT INTO b VALUES(1,'V1','001',''), (2,'V2','002','');`
-	config := SourceConfig{Tables: []TableConfig{{Name: "u", DossierColumn: "d", Dossier: "A"}, {Name: "b", Touches: "u", Columns: true}}}
+	config := database.SourceConfig{Tables: []database.TableConfig{{Name: "u", DossierColumn: "d", Dossier: "A"}, {Name: "b", Touches: "u", Columns: true}}}
 	for _, tt := range []struct {
 		sql   string
 		users []string
@@ -185,7 +186,7 @@ func TestTouchesChanges(t *testing.T) {
 		{"UPDATE OR REPLACE b SET id=3 WHERE id=2", []string{"V2"}},
 	} {
 		db := newSrcDB(t, schema)
-		s := db.capture(map[string]SourceConfig{"A/down": config})["A/down"]
+		s := db.capture(map[string]database.SourceConfig{"A/down": config})["A/down"]
 		s.export(false)
 		db.do(tt.sql)
 		got := s.users("u")
@@ -210,7 +211,7 @@ func (s *srcStream) users(table string) (keys []string) {
 // The ERP may replace the touched table by a new one, as its migrations do.
 func TestTouchesRebuild(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
-	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A")})["A/down"]
 	s.export(false)
 	db.rebuild("u")
 	db.do("INSERT INTO a VALUES('V2','001','')")
@@ -231,16 +232,16 @@ func TestTouchesRebuild(t *testing.T) {
 // setting is new, and makes what is missing.
 func TestTouchesOtherStream(t *testing.T) {
 	db := newSrcDB(t, touchSchema)
-	plain := SourceConfig{Tables: []TableConfig{{Name: "a"}}}
-	db.capture(map[string]SourceConfig{"B/down": plain})["B/down"].export(false)
-	c := NewCapture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": plain})
+	plain := database.SourceConfig{Tables: []database.TableConfig{{Name: "a"}}}
+	db.capture(map[string]database.SourceConfig{"B/down": plain})["B/down"].export(false)
+	c := NewCapture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": plain})
 	b := &srcStream{Source: NewSource(db.path, c, SourceOptions{}), name: "B/down", model: newSrcModel(t), db: db}
 	db.do("INSERT INTO a VALUES('V2','001','')")
 	b.export(false)
 	if want := []string{"a upsert u,till,note"}; !slices.Equal(b.model.ops, want) || b.model.rows != 1 {
 		t.Errorf("%q, %d rows, want %q, 1", b.model.ops, b.model.rows, want)
 	}
-	a := db.capture(map[string]SourceConfig{"A/down": touchConfig("A"), "B/down": plain})["A/down"]
+	a := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": plain})["A/down"]
 	a.export(false)
 	db.do("INSERT INTO a VALUES('V2','002','')")
 	if got := a.users("u"); !slices.Equal(got, []string{"V2"}) {
@@ -251,7 +252,7 @@ func TestTouchesOtherStream(t *testing.T) {
 // TestTouchesPlan: touched rows, and those that come with them, are looked up.
 func TestTouchesPlan(t *testing.T) {
 	db := newSrcDB(t, strings.Replace(touchSchema, "COLLATE NOCASE", "", 1)) // else no index of a knows a user's key
-	s := db.capture(map[string]SourceConfig{"A/down": touchConfig("A")})["A/down"]
+	s := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A")})["A/down"]
 	p, err := s.capture.plan(db.Conn, s.name)
 	if err != nil {
 		t.Fatal(err)

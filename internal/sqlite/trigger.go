@@ -3,6 +3,8 @@ package sqlite
 import (
 	"fmt"
 	"strings"
+
+	"caisseauto/internal/database"
 )
 
 // What the triggers are to do, and why so:
@@ -41,7 +43,7 @@ func (c *captured) triggers() []trigger {
 	add := func(suffix, event, when string, body ...string) {
 		when = c.up.when(when)
 		name := c.triggerPrefix() + suffix
-		list = append(list, trigger{name, "CREATE TRIGGER " + name + " " + event + " ON " + Quote(c.Name) +
+		list = append(list, trigger{name, "CREATE TRIGGER " + name + " " + event + " ON " + database.Quote(c.Name) +
 			when + " BEGIN " + strings.Join(body, "; ") + "; END"})
 	}
 	if body := c.guards(false); len(body) > 0 {
@@ -86,11 +88,11 @@ func (c *captured) numbered(number, row, mask string) string {
 	var columns, values strings.Builder
 	for i, k := range c.key {
 		fmt.Fprintf(&columns, ", k%d", i+1)
-		values.WriteString(", " + row + "." + Quote(k.Name))
+		values.WriteString(", " + row + "." + database.Quote(k.Name))
 	}
 	dossier := "NULL"
 	if c.dossier != "" {
-		dossier = row + "." + Quote(c.dossier)
+		dossier = row + "." + database.Quote(c.dossier)
 	}
 	if c.up != nil { // whose row it is, is a condition; see mine
 		return fmt.Sprintf("INSERT INTO %s(seq, tab, mask, base%s) SELECT %s, %d, %s%s", c.journal, columns.String(), number, c.tab, mask, values.String())
@@ -121,7 +123,7 @@ func (c *captured) moved() string {
 // a NOCASE column 'a' and 'A' are different values that compare as equal, in
 // a column that converts nothing 1 and 1.0 are.
 func (c *captured) differs(column string) string {
-	q := Quote(column)
+	q := database.Quote(column)
 	term := "new." + q + " IS NOT old." + q + " COLLATE BINARY"
 	if affinityOf(c.Column(column).Type) == affinityBlob {
 		term += " OR typeof(new." + q + ") <> typeof(old." + q + ")"

@@ -6,18 +6,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
 // TestUnchanged: a baseline says so when nothing of the stream was changed
 // since the batch before, and only then.
 func TestUnchanged(t *testing.T) {
-	config := func(dossier string, exclude ...string) SourceConfig {
-		return SourceConfig{Tables: []TableConfig{{Name: "t", DossierColumn: "d", Dossier: dossier, Exclude: exclude}, {Name: "u"}}}
+	config := func(dossier string, exclude ...string) database.SourceConfig {
+		return database.SourceConfig{Tables: []database.TableConfig{{Name: "t", DossierColumn: "d", Dossier: dossier, Exclude: exclude}, {Name: "u"}}}
 	}
 	for _, tt := range []struct {
 		name, sql string
-		config    SourceConfig // of A; another one than before
+		config    database.SourceConfig // of A; another one than before
 		want      bool
 	}{
 		{name: "nothing", want: true},
@@ -34,7 +35,7 @@ func TestUnchanged(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newSrcDB(t, `CREATE TABLE t(id INTEGER PRIMARY KEY, d, v); CREATE TABLE u(id INTEGER PRIMARY KEY, v);
 				INSERT INTO t VALUES(1,'A',1), (2,'B',2), (3,'A',3); INSERT INTO u VALUES(1, 1)`)
-			streams := map[string]SourceConfig{"A/down": config("A"), "B/down": config("B")}
+			streams := map[string]database.SourceConfig{"A/down": config("A"), "B/down": config("B")}
 			s := db.capture(streams)["A/down"]
 			if x, err := s.Read(t.Context(), s.name, true, &srcCounter{}); err != nil || x.Unchanged {
 				t.Fatalf("the first batch: %v, %v", x.Unchanged, err)
@@ -75,13 +76,13 @@ func TestRecord(t *testing.T) {
 	b.m.Unchanged = true
 	stranger := *b.m
 	stranger.Previous = applyDigest("another")
-	if err := till.Record(t.Context(), &stranger, b.p); !errors.Is(err, ErrMoved) {
+	if err := till.Record(t.Context(), &stranger, b.p); !errors.Is(err, database.ErrMoved) {
 		t.Errorf("after another batch: %v", err)
 	}
 	if err := till.Record(t.Context(), b.m, b.p); err != nil {
 		t.Error(err)
 	}
-	if err := till.Record(t.Context(), b.m, b.p); !errors.Is(err, ErrMoved) {
+	if err := till.Record(t.Context(), b.m, b.p); !errors.Is(err, database.ErrMoved) {
 		t.Errorf("twice: %v", err)
 	}
 	if p, err := till.Position(t.Context(), testStream); err != nil || p != b.p {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 	"caisseauto/testdata/schema"
 )
@@ -25,7 +26,7 @@ func TestUploads(t *testing.T) {
 		}
 		u.Columns = nil
 		b, _ := json.Marshal(u.Upload)
-		got = append(got, string(b)+" "+u.version)
+		got = append(got, string(b)+" "+u.Version)
 	}
 	want := []string{
 		`{"table":"client","mode":"both","key":["dossier","code"],"dossier_column":"dossier","till_column":"","number_column":"","sums":null,"exclude":null,"parent":"","parent_columns":null,"columns":null} modifie_le`,
@@ -46,7 +47,7 @@ func TestUploads(t *testing.T) {
 // What a till is to send are the columns that it can write and may.
 func TestUploadColumns(t *testing.T) {
 	db := newSrcDB(t, "CREATE TABLE t(a DECIMAL(10,2), secret TEXT, id INTEGER PRIMARY KEY, g AS (a), b)")
-	c := NewCapture(map[string]SourceConfig{"A/down": {Uploads: []UploadConfig{{Name: "t", Mode: manifest.Append, Exclude: []string{"SECRET"}}}}})
+	c := NewCapture(map[string]database.SourceConfig{"A/down": {Uploads: []database.UploadConfig{{Name: "t", Mode: manifest.Append, Exclude: []string{"SECRET"}}}}})
 	list, err := c.uploads(db.Conn, "A/down")
 	if err != nil {
 		t.Fatal(err)
@@ -60,32 +61,32 @@ func TestUploadColumns(t *testing.T) {
 func TestUploadsRefused(t *testing.T) {
 	const sql = `CREATE TABLE head(d, caisse, n INTEGER, v, PRIMARY KEY(d, caisse, n));
 		CREATE TABLE line(d, caisse, n INTEGER, l, PRIMARY KEY(d, caisse, n, l)); CREATE TABLE plain(id PRIMARY KEY, g AS (id)); CREATE TABLE caisseauto_alarm(id PRIMARY KEY);`
-	head := UploadConfig{Name: "head", Mode: manifest.Append, DossierColumn: "d", Dossier: "A"}
+	head := database.UploadConfig{Name: "head", Mode: manifest.Append, DossierColumn: "d", Dossier: "A"}
 	for _, tt := range []struct {
 		says string
-		with []UploadConfig
+		with []database.UploadConfig
 	}{
-		{`no such table`, []UploadConfig{{Name: "none", Mode: manifest.Append}}},
-		{`mode "up" is not`, []UploadConfig{{Name: "plain", Mode: "up"}}},
-		{`no till may write to such a table`, []UploadConfig{{Name: "caisseauto_alarm", Mode: manifest.Append}}},
-		{`is there twice`, []UploadConfig{head, head}},
-		{`dossier_column "x" is no plain column`, []UploadConfig{{Name: "plain", Mode: manifest.Append, DossierColumn: "x", Dossier: "A"}}},
-		{`no dossier to look for`, []UploadConfig{{Name: "head", Mode: manifest.Append, DossierColumn: "d"}}},
-		{`till_column "g" is no plain column`, []UploadConfig{{Name: "plain", Mode: manifest.Append, TillColumn: "g"}}},
-		{`no till_column says whose a row is`, []UploadConfig{{Name: "plain", Mode: manifest.Append, NumberColumn: "id"}}},
-		{`totals names column "v" twice`, []UploadConfig{{Name: "head", Mode: manifest.Append, Totals: []string{"v", "V"}}}},
-		{`conflict "x" is not`, []UploadConfig{{Name: "plain", Mode: manifest.Both, Conflict: "x"}}},
-		{`version_column = "…"`, []UploadConfig{{Name: "plain", Mode: manifest.Both}}},
-		{`which the key, a till_column`, []UploadConfig{{Name: "head", Mode: manifest.Append, Exclude: []string{"caisse"}}}},
-		{`exclude names column "y", which does not exist`, []UploadConfig{{Name: "head", Mode: manifest.Append, Exclude: []string{"y"}}}},
-		{`is no other table that goes up`, []UploadConfig{{Name: "line", Mode: manifest.Append, Parent: "head"}}},
-		{`no foreign key leads to its parent "head"`, []UploadConfig{head, {Name: "line", Mode: manifest.Append, Parent: "head"}}},
-		{`parent_columns without a parent`, []UploadConfig{{Name: "line", Mode: manifest.Append, ParentColumns: []string{"n"}}}},
-		{`its parents make a circle`, []UploadConfig{{Name: "head", Mode: manifest.Append, Parent: "line", ParentColumns: []string{"d", "caisse", "n", "v"}},
+		{`no such table`, []database.UploadConfig{{Name: "none", Mode: manifest.Append}}},
+		{`mode "up" is not`, []database.UploadConfig{{Name: "plain", Mode: "up"}}},
+		{`no till may write to such a table`, []database.UploadConfig{{Name: "caisseauto_alarm", Mode: manifest.Append}}},
+		{`is there twice`, []database.UploadConfig{head, head}},
+		{`dossier_column "x" is no plain column`, []database.UploadConfig{{Name: "plain", Mode: manifest.Append, DossierColumn: "x", Dossier: "A"}}},
+		{`no dossier to look for`, []database.UploadConfig{{Name: "head", Mode: manifest.Append, DossierColumn: "d"}}},
+		{`till_column "g" is no plain column`, []database.UploadConfig{{Name: "plain", Mode: manifest.Append, TillColumn: "g"}}},
+		{`no till_column says whose a row is`, []database.UploadConfig{{Name: "plain", Mode: manifest.Append, NumberColumn: "id"}}},
+		{`totals names column "v" twice`, []database.UploadConfig{{Name: "head", Mode: manifest.Append, Totals: []string{"v", "V"}}}},
+		{`conflict "x" is not`, []database.UploadConfig{{Name: "plain", Mode: manifest.Both, Conflict: "x"}}},
+		{`version_column = "…"`, []database.UploadConfig{{Name: "plain", Mode: manifest.Both}}},
+		{`which the key, a till_column`, []database.UploadConfig{{Name: "head", Mode: manifest.Append, Exclude: []string{"caisse"}}}},
+		{`exclude names column "y", which does not exist`, []database.UploadConfig{{Name: "head", Mode: manifest.Append, Exclude: []string{"y"}}}},
+		{`is no other table that goes up`, []database.UploadConfig{{Name: "line", Mode: manifest.Append, Parent: "head"}}},
+		{`no foreign key leads to its parent "head"`, []database.UploadConfig{head, {Name: "line", Mode: manifest.Append, Parent: "head"}}},
+		{`parent_columns without a parent`, []database.UploadConfig{{Name: "line", Mode: manifest.Append, ParentColumns: []string{"n"}}}},
+		{`its parents make a circle`, []database.UploadConfig{{Name: "head", Mode: manifest.Append, Parent: "line", ParentColumns: []string{"d", "caisse", "n", "v"}},
 			{Name: "line", Mode: manifest.Append, Parent: "head", ParentColumns: []string{"d", "caisse", "n"}}}},
 	} {
 		db := newSrcDB(t, sql)
-		c := NewCapture(map[string]SourceConfig{"A/down": {Uploads: tt.with}})
+		c := NewCapture(map[string]database.SourceConfig{"A/down": {Uploads: tt.with}})
 		if _, err := c.uploads(db.Conn, "A/down"); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%+v: %v, want %s", tt.with, err, tt.says)
 		}
@@ -112,10 +113,9 @@ func TestUploadsOffered(t *testing.T) {
 	if x = read(s.source); len(x.Uploads) != 0 {
 		t.Errorf("the same terms again: %+v", x.Uploads)
 	}
-	config := s.capture.streams["ACME/down"]
-	config.Uploads = append([]UploadConfig{}, config.Uploads...)
+	config := database.SourceConfig{Tables: s.config.Tables, Uploads: slices.Clone(s.config.Uploads)}
 	config.Uploads[2].Totals = nil
-	s.source = NewSource(s.path, NewCapture(map[string]SourceConfig{"ACME/down": config}), SourceOptions{})
+	s.source = NewSource(s.path, NewCapture(map[string]database.SourceConfig{"ACME/down": config}), SourceOptions{})
 	if x = read(s.source); len(x.Uploads) != 6 || len(x.Tables) != 0 || x.Kind != manifest.Delta {
 		t.Errorf("other terms: %+v", x)
 	}
