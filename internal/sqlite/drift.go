@@ -169,7 +169,15 @@ func fits(sent, have string, strict bool) bool {
 		to = affinityNumeric
 	}
 	whole := func(a affinityKind) bool { return a == affinityInteger || a == affinityNumeric }
-	return sent == "" || strings.EqualFold(sent, have) || from == to || to == affinityBlob || whole(from) && whole(to)
+	return sent == "" || strings.EqualFold(sent, have) || from == to || to == affinityBlob || whole(from) && whole(to) ||
+		to == affinityNumeric && neverNumber(sent)
+}
+
+// neverNumber reports whether values of a type that a PostgreSQL server sends
+// as text never look like a number, so that every column leaves them alone.
+func neverNumber(sent string) bool {
+	base, ok := strings.CutSuffix(sent, " as text")
+	return ok && (strings.HasPrefix(base, "date") || strings.HasPrefix(base, "time") || base == "uuid")
 }
 
 // drifted reports whether a column drifts in this way, and that is ignored.

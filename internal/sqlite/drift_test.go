@@ -141,6 +141,8 @@ func TestDriftFits(t *testing.T) {
 		{"TEXT", "", false, true}, {"REAL", "BLOB", false, true}, {"", "TEXT", false, true}, {"ANY", "any", false, true}, {"TEXT", "ANY", true, true},
 		{"TEXT", "INTEGER", false, false}, {"INTEGER", "TEXT", false, false}, {"REAL", "INTEGER", false, false}, {"INTEGER", "REAL", false, false},
 		{"DECIMAL(10,2)", "REAL", false, false}, {"REAL", "NUMERIC", false, false}, {"BLOB", "TEXT", false, false}, {"TEXT", "ANY", false, false},
+		{"timestamp without time zone as text", "DATETIME", false, true}, {"date as text", "TEXT", false, true}, {"uuid as text", "UUID", false, true},
+		{"numeric(10,2) as text", "NUMERIC(10,2)", false, false}, {"numeric(10,2) as text", "TEXT", false, true}, {"date as text", "INTEGER", false, false},
 	} {
 		if got := fits(tt.sent, tt.have, tt.strict); got != tt.want {
 			t.Errorf("%q into %q, strict %v: %v", tt.sent, tt.have, tt.strict, got)

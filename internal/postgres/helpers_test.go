@@ -1,0 +1,194 @@
+//go:build unix
+
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"caisseauto/internal/database"
+	"caisseauto/internal/database/sourcetest"
+	"caisseauto/internal/postgres/pgtest"
+	"caisseauto/manifest"
+)
+
+// An erp is a database with a connection of the ERP's own.
+type erp struct {
+	*pgx.Conn
+	t   testing.TB
+	dsn string
+}
+
+func newERP(t testing.TB, schema string) *erp {
+	t.Helper()
+	dsn := pgtest.Get(t).NewDatabase(t, schema)
+	return &erp{pgtest.Connect(t, dsn), t, dsn}
+}
+
+func (e *erp) do(sql string) {
+	e.t.Helper()
+	if _, err := e.Exec(context.Background(), sql); err != nil {
+		e.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// A stream is a stream with its reader.
+type stream struct {
+	*Source
+	name  string
+	model *sourcetest.Model
+	e     *erp
+	log   *strings.Builder
+}
+
+func (e *erp) capture(streams map[string]database.SourceConfig) map[string]*stream {
+	e.t.Helper()
+	c := NewCapture(streams)
+	if err := c.Install(context.Background(), e.dsn, SourceOptions{}); err != nil {
+		e.t.Fatal(err)
+	}
+	list := map[string]*stream{}
+	for name := range streams {
+		list[name] = e.stream(c, name)
+	}
+	return list
+}
+
+// stream returns a Source with a model of what its reader has.
+func (e *erp) stream(c *Capture, name string) *stream {
+	e.t.Helper()
+	log := &strings.Builder{}
+	s := &stream{Source: NewSource(e.dsn, c, SourceOptions{Log: slog.New(slog.NewTextHandler(log, nil))}), name: name, e: e, log: log,
+		model: &sourcetest.Model{T: e.t, Keys: map[string][]string{}}}
+	e.t.Cleanup(func() { s.Close() })
+	for _, t := range c.streams[name].Tables {
+		s.model.Keys[t.Name] = t.Key
+		if len(t.Key) == 0 {
+			for _, table := range e.tables(c) {
+				if table.Name == t.Name {
+					x, err := table.keyOf(nil)
+					if err != nil {
+						e.t.Fatal(err)
+					}
+					s.model.Keys[t.Name] = x.Columns
+				}
+			}
+		}
+	}
+	return s
+}
+
+func (e *erp) tables(c *Capture) map[tableRef]*Table {
+	e.t.Helper()
+	cat, err := c.catalog(context.Background(), e.Conn, []string{"public"})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return cat.tables
+}
+
+// export reads a batch into the model and publishes it.
+func (s *stream) export(full bool) manifest.Extract {
+	s.e.t.Helper()
+	s.model.Begin()
+	x, err := s.Read(context.Background(), s.name, full, s.model)
+	if err != nil {
+		s.e.t.Fatal(err)
+	}
+	s.model.End(x)
+	s.publish(x)
+	return x
+}
+
+func (s *stream) publish(x manifest.Extract) {
+	s.e.t.Helper()
+	ctx := context.Background()
+	if x.Kind == manifest.Delta && len(x.Tables) == 0 {
+		if err := s.Advance(ctx, s.name, x.Cursor); err != nil {
+			s.e.t.Fatal(err)
+		}
+		return
+	}
+	st, err := s.Stand(ctx, s.name)
+	if err != nil {
+		s.e.t.Fatal(err)
+	}
+	p := manifest.Pending{Kind: x.Kind, Cursor: x.Cursor,
+		Position: manifest.Position{Epoch: max(1, st.Last.Epoch), Sequence: st.Last.Sequence + 1, Digest: "d"}}
+	if err := s.Reserve(ctx, s.name, p); err != nil {
+		s.e.t.Fatal(err)
+	}
+	if err := s.Publish(ctx, s.name, p); err != nil {
+		s.e.t.Fatal(err)
+	}
+}
+
+// lines returns the rows of a table that belong to a dossier, in the form of
+// the model, each value as Read is to write it.
+func (e *erp) lines(c *Capture, t database.TableConfig) []string {
+	e.t.Helper()
+	table := e.tables(c)[tableRef{t.Schema, t.Name}]
+	var columns []*Column
+	var names []string
+	for i := range table.Columns {
+		if col := &table.Columns[i]; !col.Generated && !slices.Contains(t.Exclude, col.Name) {
+			columns, names = append(columns, col), append(names, col.Name)
+		}
+	}
+	sql := "SELECT " + database.QuoteAll("", names) + " FROM " + table.sql()
+	if t.DossierColumn != "" {
+		sql += " WHERE " + quote(t.DossierColumn) + "::text = " + literal(t.Dossier)
+	}
+	list := []string{}
+	s, err := open(context.Background(), e.dsn, 0)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	err = each(context.Background(), s, sql, nil, func(row [][]byte) error {
+		m := map[string]string{}
+		for i, col := range columns {
+			b, err := col.wire.appendValue(nil, row[i])
+			if err != nil {
+				return err
+			}
+			m[col.Name] = string(b)
+		}
+		list = append(list, fmt.Sprint(m))
+		return nil
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// check compares the model with the database, by value.
+func (s *stream) check() {
+	s.e.t.Helper()
+	for _, t := range s.capture.streams[s.name].Tables {
+		if d := cmp.Diff(s.e.lines(s.capture, t), s.model.Lines(t.Name)); d != "" {
+			s.e.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.Ops)
+		}
+	}
+}
+
+// round exports, compares, and returns what the batch had, in one line.
+func (s *stream) round() string {
+	s.e.t.Helper()
+	x := s.export(false)
+	s.check()
+	kinds := []string{}
+	for _, t := range x.Tables {
+		kinds = append(kinds, t.Name+":"+string(t.Scope))
+	}
+	return fmt.Sprintf("%s %s %d", x.Kind, strings.Join(kinds, ","), s.model.Rows)
+}
