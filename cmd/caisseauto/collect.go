@@ -90,7 +90,7 @@ func (a *app) openCollection(f collectFlags) (*collection, error) {
 	if _, err := cfg.SQLite(); err != nil {
 		return nil, err
 	}
-	c := &collection{app: a, cfg: cfg, flags: f, capture: captureOf(cfg)}
+	c := &collection{app: a, cfg: cfg, flags: f, capture: sqlite.NewCapture(streamsOf(cfg))}
 	if c.list, err = a.dossiers(cfg); err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func lookDatabase(_ context.Context, p *patient) {
 
 func lookInstalled(ctx context.Context, p *patient) {
 	if p.server != nil {
-		sql, err := captureOf(p.server).SQL(ctx, p.common.Database.DSN, sqlite.SourceOptions{})
+		sql, err := p.app.erpOf(p.server).sql(ctx)
 		switch {
 		case err != nil:
 			p.wrong("correct the tables in "+p.common.File, "capture: %v", err)

@@ -10,7 +10,6 @@ import (
 	"caisseauto/exporter"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
 )
@@ -52,9 +51,6 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 	if err != nil {
 		return err
 	}
-	if _, err := cfg.SQLite(); err != nil {
-		return err
-	}
 	list, err := a.dossiers(cfg)
 	if err != nil {
 		return err
@@ -67,7 +63,8 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 	if err != nil {
 		return err
 	}
-	src := sqlite.NewSource(cfg.Database.DSN, captureOf(cfg), sqlite.SourceOptions{})
+	src := a.erpOf(cfg).source()
+	defer src.Close()
 
 	// Without a drop the batches are sealed all the same, and wait.
 	var d drop.Drop
@@ -97,7 +94,7 @@ type exportJob struct {
 	app    *app
 	cfg    *config.Server
 	flags  exportFlags
-	source *sqlite.Source
+	source erpSource
 	signer keys.Signer
 	trust  *keys.Trust
 	drop   drop.Drop // nil: none can be reached, or none is wanted

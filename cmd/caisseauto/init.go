@@ -11,15 +11,14 @@ import (
 
 	"caisseauto/internal/config"
 	"caisseauto/internal/durable"
-	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 )
 
 type initFlags struct {
-	dsn, drop, principal, number string
-	hostKeys, tables             []string
-	trust                        string
-	printSQL, createSchema, move bool
+	driver, dsn, drop, principal, number string
+	hostKeys, tables                     []string
+	trust                                string
+	printSQL, createSchema, move         bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -36,6 +35,7 @@ func (a *app) initCommand() *cobra.Command {
 (from --dossier, --dsn, --table …), the signing key, allowed_signers, and in the
 ERP's database the journal and its triggers. It can be repeated at any time.`,
 		Example: `  caisseauto init server --dossier ACME --dsn erp.db --drop file:drop --principal server@acme --table article --table tva
+  caisseauto init server --driver postgres --dsn 'host=/run/postgresql dbname=erp' --dossier ACME --principal server@acme --table article
   caisseauto init server --config server.toml
   caisseauto init server --config server.toml --print-sql`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.initServer(c.Context(), s) },
@@ -56,13 +56,14 @@ very first import follows; after it the user's own row does.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.initTill(c.Context(), t) },
 	}
 	for f, cmd := range map[*initFlags]*cobra.Command{&s: server, &t: till} {
-		cmd.Flags().StringVar(&f.dsn, "dsn", "", "`PATH` of the database, for a new configuration")
+		cmd.Flags().StringVar(&f.dsn, "dsn", "", "`PATH` of the database, or connection string of a PostgreSQL one, for a new configuration")
 		cmd.Flags().StringVar(&f.drop, "drop", "", "`URL` of the drop, file:PATH or sftp://user@host:port/path, for a new configuration")
 		cmd.Flags().StringVar(&f.principal, "principal", "", "`NAME` that signatures bear, for a new configuration")
 		cmd.Flags().StringArrayVar(&f.hostKeys, "host-key", nil, "public `KEY` of the SFTP server, for a new configuration")
 		a.keyTypeFlag(cmd)
 		cmd.Flags().BoolVar(&f.printSQL, "print-sql", false, "print what would be done to the database, and do nothing")
 	}
+	server.Flags().StringVar(&s.driver, "driver", "", "`KIND` of the ERP's database, sqlite or postgres, for a new configuration")
 	server.Flags().StringArrayVar(&s.tables, "table", nil, "`NAME` of a table that goes down to the tills, for a new configuration; repeat it")
 	till.Flags().StringVar(&t.number, "number", "", "the till's `NUMBER`, for a new configuration")
 	till.Flags().StringVar(&t.trust, "trust", "", "allowed_signers `FILE` of the server, to copy here")
@@ -81,7 +82,7 @@ func (a *app) initServer(ctx context.Context, f initFlags) error {
 	path := a.configFile("server.toml")
 	made, err := missing(path, func() error {
 		s := &config.Server{}
-		s.Database.DSN, s.Drop.URL, s.Drop.HostKey = f.dsn, f.drop, f.hostKeys
+		s.Database.Driver, s.Database.DSN, s.Drop.URL, s.Drop.HostKey = f.driver, f.dsn, f.drop, f.hostKeys
 		s.Signing.Principal = f.principal
 		d := config.Dossier{Code: a.dossier}
 		for _, t := range f.tables {
@@ -97,11 +98,9 @@ func (a *app) initServer(ctx context.Context, f initFlags) error {
 	if err != nil {
 		return err
 	}
-	if _, err := cfg.SQLite(); err != nil {
-		return err
-	}
+	db := a.erpOf(cfg)
 	if f.printSQL {
-		sql, err := captureOf(cfg).SQL(ctx, cfg.Database.DSN, sqlite.SourceOptions{})
+		sql, err := db.sql(ctx)
 		if err != nil {
 			return err
 		}
@@ -120,12 +119,11 @@ func (a *app) initServer(ctx context.Context, f initFlags) error {
 			return err
 		}
 	}
-	capture := captureOf(cfg)
-	missing, err := capture.SQL(ctx, cfg.Database.DSN, sqlite.SourceOptions{})
+	missing, err := db.sql(ctx)
 	if err != nil {
 		return err
 	}
-	if err := capture.Install(ctx, cfg.Database.DSN, sqlite.SourceOptions{}); err != nil {
+	if err := db.install(ctx); err != nil {
 		return err
 	}
 	a.did(cfg.Database.DSN+": journal and triggers", missing != "")

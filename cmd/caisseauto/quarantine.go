@@ -98,7 +98,7 @@ func (a *app) withCollector(ctx context.Context, work func(context.Context, *con
 	if _, err := cfg.SQLite(); err != nil {
 		return err
 	}
-	db, err := sqlite.OpenCollector(cfg.Database.DSN, captureOf(cfg), sqlite.CollectOptions{StageDir: cfg.Paths.Stage, Log: a.log()})
+	db, err := sqlite.OpenCollector(cfg.Database.DSN, sqlite.NewCapture(streamsOf(cfg)), sqlite.CollectOptions{StageDir: cfg.Paths.Stage, Log: a.log()})
 	if err != nil {
 		return err
 	}

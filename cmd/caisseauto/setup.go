@@ -9,10 +9,8 @@ import (
 	"path/filepath"
 
 	"caisseauto/internal/config"
-	"caisseauto/internal/database"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/drop/sftp"
-	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 )
 
@@ -132,53 +130,3 @@ func openLocal(folder string, ours bool) (drop.Drop, error) {
 
 // streamFolder is the local folder of a stream under an outbox or inbox.
 func streamFolder(root, stream string) string { return filepath.Join(root, filepath.FromSlash(stream)) }
-
-// captureOf says what the journal of the server's database is to record: the
-// tables of all dossiers, since they share one journal.
-func captureOf(cfg *config.Server) *sqlite.Capture {
-	streams := map[string]database.SourceConfig{}
-	for _, d := range cfg.Dossiers {
-		streams[streamDown(d.Code)] = database.SourceConfig{Tables: tablesDown(d), Uploads: tablesUp(d)}
-	}
-	return sqlite.NewCapture(streams)
-}
-
-// tablesDown are the tables of a dossier that travel to the tills.
-func tablesDown(d config.Dossier) []database.TableConfig {
-	var out []database.TableConfig
-	for _, t := range d.Tables {
-		if t.Direction == config.DirectionUp {
-			continue
-		}
-		out = append(out, database.TableConfig{
-			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code,
-			Exclude: t.Exclude, Columns: t.Capture == config.CaptureColumns,
-			Touches: t.Touches, TouchesColumns: t.TouchesColumns,
-		})
-	}
-	return out
-}
-
-// tablesUp are the tables of a dossier that its tills send.
-func tablesUp(d config.Dossier) []database.UploadConfig {
-	var out []database.UploadConfig
-	for _, t := range d.Tables {
-		u := database.UploadConfig{
-			Name: t.Name, DossierColumn: t.DossierColumn, Dossier: d.Code, TillColumn: t.TillColumn, NumberColumn: t.NumberColumn,
-			Totals: t.Totals, Parent: t.Parent, ParentColumns: t.ParentColumns, Exclude: t.Exclude,
-			Conflict: t.Conflict, VersionColumn: t.VersionColumn,
-		}
-		switch {
-		case t.Direction == config.DirectionDown:
-			continue
-		case t.Direction == config.DirectionBoth:
-			u.Mode = "both"
-		case t.Append:
-			u.Mode = "append"
-		default:
-			u.Mode = "replace"
-		}
-		out = append(out, u)
-	}
-	return out
-}

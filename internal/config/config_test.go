@@ -331,9 +331,24 @@ func TestPostgresAtUse(t *testing.T) {
 		t.Errorf("dsn %q", s.Database.DSN)
 	}
 	var e *Error
-	if _, err := s.SQLite(); !errors.As(err, &e) || !strings.Contains(e.Problem, "not available yet") {
+	if _, err := s.SQLite(); !errors.As(err, &e) || !strings.Contains(e.Problem, "works on an SQLite database") {
 		t.Errorf("%v", err)
 	}
+}
+
+// A dossier's schema is that of its tables, but for those that name another.
+func TestSchemas(t *testing.T) {
+	const doc = "[database]\ndriver = \"postgres\"\ndsn = \"dbname=erp\"\n[[dossier]]\ncode = \"A\"\nschema = \"acme\"\n" +
+		"[[dossier.table]]\nname = \"article\"\n[[dossier.table]]\nname = \"tva\"\nschema = \"Commun é\"\n"
+	s, err := LoadServer(put(t, "server.toml", doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Dossiers[0].Tables[0].Schema + " " + s.Dossiers[0].Tables[1].Schema; got != "acme Commun é" {
+		t.Error(got)
+	}
+	_, err = LoadServer(put(t, "server.toml", strings.Replace(doc, "driver = \"postgres\"", "driver = \"sqlite\"", 1)))
+	refused(t, err, 6, "dossier.schema", "no schemas")
 }
 
 func TestUnreadable(t *testing.T) {

@@ -31,8 +31,8 @@ func (m *Common) NeedSigning() error {
 // database is of another kind.
 func (m *Common) SQLite() (string, error) {
 	if m.Database.Driver != DriverSQLite {
-		return "", &Error{File: m.File, Key: "database.driver", Problem: m.Database.Driver + " is not available yet in this version",
-			Hint: `write driver = "sqlite", or install a version that has it`}
+		return "", &Error{File: m.File, Key: "database.driver", Problem: "this command works on an SQLite database, and not on " + m.Database.Driver,
+			Hint: "look into that database with its own tools"}
 	}
 	return m.Database.DSN, nil
 }

@@ -55,9 +55,13 @@ func (c *checker) dossiers(ds []Dossier, driver string) {
 		c.code(at+".code", ds[i].Code)
 		c.unique(seen, at+".code", ds[i].Code, "dossier")
 		tables := map[string]string{}
+		c.inSchema(at+".schema", ds[i].Schema, driver)
 		for j := range ds[i].Tables {
 			t, at := &ds[i].Tables[j], entry(at+".table", j)
 			c.table(t, at)
+			if c.inSchema(at+".schema", t.Schema, driver); t.Schema == "" {
+				t.Schema = ds[i].Schema
+			}
 			if driver == DriverSQLite {
 				// SQLite's table names are one whatever their case.
 				c.unique(tables, at+".name", t.Name, "table")
@@ -71,6 +75,14 @@ func (c *checker) dossiers(ds []Dossier, driver string) {
 		if d := &ds[i]; d.BaselineEvery.Duration > 0 && d.BaselineEvery.Duration < time.Minute {
 			c.fail(at+".baseline_every", `write "1m" or more`, "%s is too often for every row of every table", d.BaselineEvery)
 		}
+	}
+}
+
+// inSchema checks the name of a schema, which SQLite has not.
+func (c *checker) inSchema(path, name, driver string) {
+	c.name(path, name, false)
+	if name != "" && driver == DriverSQLite {
+		c.fail(path, `take it out, or write driver = "postgres"`, "an SQLite database has no schemas")
 	}
 }
 

@@ -100,6 +100,9 @@ type Process struct {
 // A Dossier is one company's folder in the ERP, and its stream to the tills.
 type Dossier struct {
 	Code string `toml:"code"`
+	// Schema has the dossier's tables, on PostgreSQL; empty: each is looked
+	// for along the search_path of the account.
+	Schema string `toml:"schema"`
 	// BaselineEvery is the age from which on the newest baseline is followed
 	// by another; 0: only by "export --baseline".
 	BaselineEvery Duration `toml:"baseline_every"`
@@ -112,6 +115,7 @@ type Dossier struct {
 // A Table is one table of a dossier's exchange.
 type Table struct {
 	Name          string   `toml:"name"`
+	Schema        string   `toml:"schema"`         // PostgreSQL: the schema that has it; the dossier's by default
 	Direction     string   `toml:"direction"`      // down (default), up, both
 	DossierColumn string   `toml:"dossier_column"` // empty: the table's rows belong to every dossier
 	Exclude       []string `toml:"exclude"`        // columns that never leave

@@ -20,7 +20,21 @@ import (
 func (c *Capture) Install(ctx context.Context, dsn string, o SourceOptions) error {
 	s := NewSource(dsn, c, o)
 	defer s.Close()
-	return s.repair(ctx, "")
+	if err := s.repair(ctx, ""); err != nil {
+		return err
+	}
+	return s.read(ctx, func(sess *session, tx pgx.Tx) error {
+		p, err := c.plan(ctx, tx, sess.path, "")
+		if err != nil {
+			return err
+		}
+		grants, err := p.grants(ctx, tx)
+		if err == nil && len(grants) > 0 {
+			err = fmt.Errorf("%w: this role lacks %d rights, the first: %s; let the owner of the tables, or a superuser, run what this prints: caisseauto init server --print-sql",
+				database.ErrDenied, len(grants), grants[0])
+		}
+		return err
+	})
 }
 
 // repair makes what is missing for one stream, or for all.
