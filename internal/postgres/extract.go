@@ -136,17 +136,15 @@ func (e *extraction) readWhole(t *extracted) error {
 		order = append(order, "r."+quote(k.Name))
 	}
 	sql := "SELECT " + t.selected("r") + " FROM " + t.sql() + " AS r"
-	var args []any
 	if t.dossier != "" {
-		sql += " WHERE " + t.mine("r", "$1::text")
-		args = append(args, t.value)
+		sql += " WHERE " + t.mine("r", literal(t.value))
 	}
 	sql += " ORDER BY " + strings.Join(order, ", ")
 	if err := e.sink.Start(change.Header{Table: t.Name, Op: change.Upsert, Columns: t.wireNames()}); err != nil {
 		return err
 	}
 	key, places := t.keyPlaces(), all(len(t.columns))
-	return e.each(sql, args, func(row [][]byte) error {
+	return e.copyOut(sql, len(t.columns), func(row [][]byte) error {
 		for _, i := range key {
 			if row[i] == nil {
 				return t.nullKey(row)
