@@ -142,8 +142,6 @@ func (m *machine) place(dir string) (*Cluster, error) {
 	if c.port == 0 {
 		return nil, errors.New("pgtest: no free port on 127.0.0.1 from 20000 to 32000")
 	}
-	// The data's folder too is made here: a program that the test binary has
-	// left alone must not bring the way to it into being again.
 	return c, errors.Join(m.give(dir), m.folder(c.Data()))
 }
 
@@ -229,7 +227,7 @@ func (c *Cluster) start() error {
 		return fmt.Errorf("pgtest: %w", err)
 	}
 	defer log.Close()
-	c.server, err = keep(serverScript, c.m.account, log, filepath.Join(c.m.bin, "postgres"), "-D", c.Data(),
+	c.server, err = keep(serverScript, c.m.account, log, c.m.janitor.input, filepath.Join(c.m.bin, "postgres"), "-D", c.Data(),
 		"-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(c.port), "-c", "unix_socket_directories="+c.dir)
 	if err != nil {
 		return err

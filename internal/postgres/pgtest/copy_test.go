@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"testing"
+	"time"
 )
 
 // who is a server: its system identifier, and its timeline by the name of the
@@ -59,8 +60,11 @@ func TestStandby(t *testing.T) {
 	sees(t, b, "SELECT x FROM a", "1")
 	refused(t, b, "INSERT INTO a VALUES (9)", "25006")
 	for _, x := range []string{"2", "3", "4"} {
+		Exec(t, b, "SELECT pg_wal_replay_pause()")
 		Exec(t, a, "INSERT INTO a VALUES ("+x+")")
+		resume := time.AfterFunc(100*time.Millisecond, func() { query(b, "SELECT pg_wal_replay_resume()") })
 		standby.Follow(t, c)
+		resume.Stop()
 		sees(t, b, "SELECT max(x) FROM a", x)
 	}
 	before := Query(t, a, who)[0]

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +41,33 @@ func gone(t *testing.T, pids []int, memory int) {
 type remains struct {
 	root         string
 	pids, memory []int
+	keys         []int32 // of shared memory: PostgreSQL begins with the inode of the data's folder
+}
+
+// look takes down the data folders that are there.
+func (r *remains) look() {
+	dirs, _ := filepath.Glob(filepath.Join(r.root, "*", "data")) // the pattern is sound
+	for _, dir := range dirs {
+		var s syscall.Stat_t
+		if err := syscall.Stat(dir, &s); err == nil {
+			r.keys = append(r.keys, int32(s.Ino))
+		}
+	}
+}
+
+// abandoned returns the keys of shared memory that nobody uses, on Linux.
+func abandoned() (keys []int32) {
+	b, err := os.ReadFile("/proc/sysvipc/shm")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line) // key, id, mode, size, creator, last, users, …
+		if key, err := strconv.ParseInt(f[0], 10, 32); err == nil && f[6] == "0" {
+			keys = append(keys, int32(key))
+		}
+	}
+	return keys
 }
 
 // read takes down what TestLeaver prints.
@@ -65,6 +95,11 @@ func (r remains) left() (left []string) {
 		var d unix.SysvShmDesc
 		if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d); err == nil {
 			left = append(left, fmt.Sprint("shared memory ", id))
+		}
+	}
+	for _, key := range abandoned() {
+		if slices.Contains(r.keys, key) {
+			left = append(left, fmt.Sprint("shared memory of key ", key))
 		}
 	}
 	if r.root == "" {
@@ -113,7 +148,8 @@ func cleared(t *testing.T, r remains) {
 	}
 	begin := time.Now()
 	for len(r.left()) > 0 {
-		if time.Since(begin) > 30*time.Second {
+		// PostgreSQL itself ends within a minute after its folder is gone.
+		if time.Since(begin) > 8*time.Second {
 			t.Fatalf("left: %q", r.left())
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -144,6 +180,7 @@ func leaver(t *testing.T, how string, after time.Duration) (r remains) {
 			continue
 		}
 		time.Sleep(after)
+		r.look()
 		target := cmd.Process.Pid
 		if how == "kill group" {
 			target = -target

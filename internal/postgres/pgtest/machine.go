@@ -58,7 +58,7 @@ func newMachine() (*machine, error) {
 	if m.root, err = os.MkdirTemp(tempDir(), "pgtest-"); err != nil {
 		return nil, fmt.Errorf("pgtest: %w", err)
 	}
-	if m.janitor, err = keep(janitorScript, nil, nil, m.root); err != nil {
+	if m.janitor, err = keep(janitorScript, nil, nil, nil, m.root); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(m.root))
 	}
 	// The account must pass through it, and only through it.
@@ -165,6 +165,7 @@ func (m *machine) run(dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Env = dir, environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: m.account}
+	cmd.ExtraFiles = []*os.File{m.janitor.input}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -135,14 +135,17 @@ func TestFrames(t *testing.T) {
 
 // A length that is none must not bring the proxy into a loop.
 func TestFramesNonsense(t *testing.T) {
-	b := slices.Repeat([]byte{'x', 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff}, 100)
-	f := frames{}
-	for len(b) > 0 {
-		n, _ := f.next(b)
-		if n <= 0 || n > len(b) {
-			t.Fatal(n)
+	for size := 1; size < 12; size++ {
+		f := frames{untyped: true}
+		for chunk := range slices.Chunk(slices.Repeat([]byte{0, 0, 0, 0, 'x', 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff}, 10), size) {
+			for len(chunk) > 0 {
+				n, _ := f.next(chunk)
+				if n <= 0 || n > len(chunk) {
+					t.Fatalf("%d of %d bytes", n, len(chunk))
+				}
+				chunk = chunk[n:]
+			}
 		}
-		b = b[n:]
 	}
 }
 
