@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
@@ -178,7 +179,7 @@ func (c *collection) background(ctx context.Context) error {
 // A job is one till to collect from.
 type job struct {
 	dossier, till string
-	known         *sqlite.TillStatus // nil: never seen before
+	known         *collect.TillStatus // nil: never seen before
 }
 
 // once collects once from every till.
@@ -250,7 +251,7 @@ func (c *collection) jobs(ctx context.Context, w *worker) ([]job, error) {
 		if err != nil {
 			return nil, err
 		}
-		byNumber := make(map[string]*sqlite.TillStatus, len(known))
+		byNumber := make(map[string]*collect.TillStatus, len(known))
 		for i := range known {
 			byNumber[known[i].Till] = &known[i]
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"caisseauto/importer"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
@@ -18,7 +19,7 @@ import (
 // own to the database and to the drop.
 type worker struct {
 	c     *collection
-	db    *sqlite.Collector
+	db    *collect.Collector
 	drop  drop.Drop // nil with --no-fetch
 	inbox drop.Drop
 	out   drop.Drop // the outbox: receipts
@@ -84,7 +85,7 @@ func (w *worker) till(ctx context.Context, j job) (collectResult, error) {
 	if errors.Is(err, importer.ErrRefused) && (fork || !strings.Contains(r.Error, importer.HeadName)) && r.Quarantined == 0 {
 		kind := "refused"
 		if fork {
-			kind, err = sqlite.AlarmFork, errors.Join(err, errAlarm)
+			kind, err = collect.AlarmFork, errors.Join(err, errAlarm)
 		}
 		if rerr := w.db.Raise(ctx, j.dossier, j.till, kind, r.Error); rerr != nil {
 			err = errors.Join(err, rerr)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/sqlite"
 	"caisseauto/internal/term"
@@ -30,7 +31,7 @@ receipt counts it until it is integrated (retry) or closed (discard).`,
 		Use: "list", Short: "List what waits in quarantine",
 		Example: "  caisseauto quarantine list\n  caisseauto quarantine list --till 017 --all\n  caisseauto quarantine list --conflicts",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withCollector(c.Context(), func(ctx context.Context, cfg *config.Server, db *sqlite.Collector) error {
+			return a.withCollector(c.Context(), func(ctx context.Context, cfg *config.Server, db *collect.Collector) error {
 				if conflicts {
 					return a.listConflicts(ctx, cfg, db, till)
 				}
@@ -45,7 +46,7 @@ receipt counts it until it is integrated (retry) or closed (discard).`,
 		Use: "show ID", Short: "Show one unit, word for word",
 		Example: "  caisseauto quarantine show 12",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withUnit(c.Context(), args, func(ctx context.Context, db *sqlite.Collector, id int64) error { return a.showUnit(ctx, db, id) })
+			return a.withUnit(c.Context(), args, func(ctx context.Context, db *collect.Collector, id int64) error { return a.showUnit(ctx, db, id) })
 		},
 	}
 	retry := &cobra.Command{
@@ -54,7 +55,7 @@ receipt counts it until it is integrated (retry) or closed (discard).`,
 conflict = "hold", the till's version is taken.`,
 		Example: "  caisseauto quarantine retry 12",
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withUnit(c.Context(), args, func(ctx context.Context, db *sqlite.Collector, id int64) error {
+			return a.withUnit(c.Context(), args, func(ctx context.Context, db *collect.Collector, id int64) error {
 				r, err := db.Retry(ctx, id)
 				if err != nil {
 					return err
@@ -75,7 +76,7 @@ and prove goes on counting them as missing. Of a customer held by conflict =
 			if reason == "" {
 				return &usageError{errors.New("--reason TEXT: the decision is recorded with its reason, and the receipt says it")}
 			}
-			return a.withUnit(c.Context(), args, func(ctx context.Context, db *sqlite.Collector, id int64) error {
+			return a.withUnit(c.Context(), args, func(ctx context.Context, db *collect.Collector, id int64) error {
 				if err := db.Discard(ctx, id, reason); err != nil {
 					return err
 				}
@@ -90,7 +91,7 @@ and prove goes on counting them as missing. Of a customer held by conflict =
 }
 
 // withCollector runs work on the server's database.
-func (a *app) withCollector(ctx context.Context, work func(context.Context, *config.Server, *sqlite.Collector) error) error {
+func (a *app) withCollector(ctx context.Context, work func(context.Context, *config.Server, *collect.Collector) error) error {
 	cfg, err := a.loadServer()
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (a *app) withCollector(ctx context.Context, work func(context.Context, *con
 }
 
 // withUnit runs work on the unit that the one argument names.
-func (a *app) withUnit(ctx context.Context, args []string, work func(context.Context, *sqlite.Collector, int64) error) error {
+func (a *app) withUnit(ctx context.Context, args []string, work func(context.Context, *collect.Collector, int64) error) error {
 	id := int64(0)
 	if len(args) == 1 {
 		id, _ = strconv.ParseInt(args[0], 10, 64)
@@ -118,7 +119,7 @@ func (a *app) withUnit(ctx context.Context, args []string, work func(context.Con
 	if id < 1 {
 		return &usageError{errors.New("write the number of one unit, as quarantine list shows it")}
 	}
-	return a.withCollector(ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error { return work(ctx, db, id) })
+	return a.withCollector(ctx, func(ctx context.Context, _ *config.Server, db *collect.Collector) error { return work(ctx, db, id) })
 }
 
 // streams are the tills' streams that a filter names: one, or with an empty
@@ -138,14 +139,14 @@ func (a *app) streamsUp(cfg *config.Server, till string) ([]string, error) {
 	return out, nil
 }
 
-func (a *app) listQuarantine(ctx context.Context, cfg *config.Server, db *sqlite.Collector, till string, all bool) error {
+func (a *app) listQuarantine(ctx context.Context, cfg *config.Server, db *collect.Collector, till string, all bool) error {
 	streams, err := a.streamsUp(cfg, till)
 	if err != nil {
 		return err
 	}
-	units := []sqlite.HeldUnit{}
+	units := []collect.HeldUnit{}
 	for _, s := range streams {
-		list, err := db.Quarantine(ctx, sqlite.UnitFilter{Stream: s, All: all})
+		list, err := db.Quarantine(ctx, collect.UnitFilter{Stream: s, All: all})
 		if err != nil {
 			return err
 		}
@@ -173,14 +174,14 @@ func (a *app) listQuarantine(ctx context.Context, cfg *config.Server, db *sqlite
 	return t.Print(a.stdout)
 }
 
-func (a *app) listConflicts(ctx context.Context, cfg *config.Server, db *sqlite.Collector, till string) error {
+func (a *app) listConflicts(ctx context.Context, cfg *config.Server, db *collect.Collector, till string) error {
 	streams, err := a.streamsUp(cfg, till)
 	if err != nil {
 		return err
 	}
-	records := []sqlite.ConflictRecord{}
+	records := []collect.ConflictRecord{}
 	for _, s := range streams {
-		list, err := db.Conflicts(ctx, sqlite.ConflictFilter{Stream: s})
+		list, err := db.Conflicts(ctx, collect.ConflictFilter{Stream: s})
 		if err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (a *app) listConflicts(ctx context.Context, cfg *config.Server, db *sqlite.
 	return nil
 }
 
-func (a *app) showUnit(ctx context.Context, db *sqlite.Collector, id int64) error {
+func (a *app) showUnit(ctx context.Context, db *collect.Collector, id int64) error {
 	u, err := db.Unit(ctx, id)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/release"
 	"caisseauto/internal/sqlite"
@@ -74,7 +75,7 @@ func (a *app) status(ctx context.Context, f statusFlags) error {
 		}
 	}
 	if f.acknowledge > 0 {
-		err := a.withCollector(ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+		err := a.withCollector(ctx, func(ctx context.Context, _ *config.Server, db *collect.Collector) error {
 			return db.ClearAlarm(ctx, f.acknowledge, f.reason)
 		})
 		if err != nil {

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"caisseauto/importer"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/internal/status"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
@@ -33,8 +33,8 @@ type dossierStatus struct {
 	*status.Dossier
 	// Standing are the alarms in the server's database; none where that is
 	// not at hand.
-	Standing []sqlite.Alarm `json:"standing"`
-	Units    int64          `json:"units"` // in quarantine there
+	Standing []collect.Alarm `json:"standing"`
+	Units    int64           `json:"units"` // in quarantine there
 }
 
 // dropStatus shows the state once.
@@ -93,7 +93,7 @@ func (a *app) gather(ctx context.Context, f statusFlags) (*view, error) {
 		}
 		return v, v.add(ctx, d, trust, history, codes)
 	}
-	err := a.withCollector(ctx, func(ctx context.Context, cfg *config.Server, db *sqlite.Collector) error {
+	err := a.withCollector(ctx, func(ctx context.Context, cfg *config.Server, db *collect.Collector) error {
 		list, err := a.dossiers(cfg)
 		if err != nil {
 			return err
@@ -165,7 +165,7 @@ func (v *view) add(ctx context.Context, d drop.Drop, trust *keys.Trust, history 
 		if distrust != nil {
 			s.Down.Alarms = append(s.Down.Alarms, distrust.Error())
 		}
-		v.dossiers = append(v.dossiers, dossierStatus{Dossier: s, Standing: []sqlite.Alarm{}})
+		v.dossiers = append(v.dossiers, dossierStatus{Dossier: s, Standing: []collect.Alarm{}})
 		v.alarms += s.Alarms()
 	}
 	return nil
@@ -173,11 +173,11 @@ func (v *view) add(ctx context.Context, d drop.Drop, trust *keys.Trust, history 
 
 // addServer adds what the server's own database knows: its alarms, and what is
 // in quarantine now, where the receipts say what was.
-func (v *view) addServer(ctx context.Context, db *sqlite.Collector) error {
+func (v *view) addServer(ctx context.Context, db *collect.Collector) error {
 	v.alarms = 0
 	for i := range v.dossiers {
 		d := &v.dossiers[i]
-		standing, err := db.Alarms(ctx, sqlite.AlarmFilter{Dossier: d.Dossier.Dossier})
+		standing, err := db.Alarms(ctx, collect.AlarmFilter{Dossier: d.Dossier.Dossier})
 		if err != nil {
 			return err
 		}

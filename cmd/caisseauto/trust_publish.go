@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 	"caisseauto/keys/rotation"
 )
@@ -171,7 +171,7 @@ func (p *publication) renewReceipts(next, before *keys.Trust) error {
 	if old == nil || len(b.Retired)+len(b.Revoked) == 0 || len(b.Retired) == len(old.Retired) && len(b.Revoked) == len(old.Revoked) {
 		return nil
 	}
-	return p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+	return p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *collect.Collector) error {
 		return db.RenewReceipts(ctx, p.dossier)
 	})
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"caisseauto/importer"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 	"caisseauto/keys/rotation"
 )
@@ -268,7 +268,7 @@ func (a *app) tillLimit(ctx context.Context, principal, key string, number int64
 // streamUp is the stream of a till, whose principal is in lower case, as the
 // server knows it: one that it has never heard of has no batches to be judged.
 func (p *publication) streamUp(till string) string {
-	_ = p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *sqlite.Collector) error {
+	_ = p.app.withCollector(p.ctx, func(ctx context.Context, _ *config.Server, db *collect.Collector) error {
 		known, err := db.Tills(ctx, p.dossier)
 		for _, k := range known {
 			if strings.EqualFold(k.Till, till) {

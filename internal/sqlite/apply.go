@@ -169,7 +169,7 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	if err != nil {
 		return change.Applied{}, err
 	}
-	if err := t.expect(m, p); err != nil {
+	if err := t.expect(ctx, m, p); err != nil {
 		return change.Applied{}, err
 	}
 	run := newApplyRun(t, ctx, plan)
@@ -183,7 +183,7 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	if plan.rows > t.limits.rows || plan.bytes > t.limits.bytes {
 		done, err := run.firstLoad(m, p, rows)
 		if done || err != nil {
-			return run.res, err
+			return *run.res, err
 		}
 	}
 	if plan.rows <= t.limits.rows {
@@ -199,7 +199,7 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	t.hook("prepared")
 	held, err := t.syncLate(ctx, plan.rows, func() (time.Duration, error) {
 		return t.locked(ctx, plan, func() error {
-			if err := t.expect(m, p); err != nil {
+			if err := t.expect(ctx, m, p); err != nil {
 				return err
 			}
 			if err := run.begin(m); err != nil {
@@ -214,7 +214,7 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 			if err := run.recordDrifts(m, p); err != nil {
 				return err
 			}
-			return t.record(m, p, run.res)
+			return t.record(ctx, m, p, *run.res)
 		})
 	})
 	if err != nil {
@@ -222,5 +222,5 @@ func (t *Till) apply(ctx context.Context, m *manifest.Manifest, p manifest.Posit
 	}
 	run.res.Locked = held
 	t.checkpoint()
-	return run.res, nil
+	return *run.res, nil
 }

@@ -183,7 +183,7 @@ func dumpLiveTable(t testing.TB, c *sqlite3.Conn, name string) []string {
 		line := name
 		for i := range s.Columns() {
 			v := s.Value(i)
-			line += fmt.Sprintf(" | %d:%s", v.Kind, showValue(v))
+			line += fmt.Sprintf(" | %d:%s", v.Kind, database.ShowValue(v))
 		}
 		lines = append(lines, line)
 		return nil
@@ -201,7 +201,7 @@ func queryText(t testing.TB, c *sqlite3.Conn, sql string, args ...any) string {
 	err := c.Query(sql, func(s *sqlite3.Stmt) error {
 		var row []string
 		for i := range s.Columns() {
-			row = append(row, showValue(s.Value(i)))
+			row = append(row, database.ShowValue(s.Value(i)))
 		}
 		out = append(out, strings.Join(row, ","))
 		return nil

@@ -36,7 +36,7 @@ func (r *applyRun) firstLoad(m *manifest.Manifest, p manifest.Position, rows cha
 	r.first = true
 	defer func() { r.first = false }()
 	held, err := r.t.locked(r.ctx, r.plan, func() error {
-		if err := r.t.expect(m, p); err != nil {
+		if err := r.t.expect(r.ctx, m, p); err != nil {
 			return err
 		}
 		if empty, err := r.empty(); err != nil {
@@ -56,7 +56,7 @@ func (r *applyRun) firstLoad(m *manifest.Manifest, p manifest.Position, rows cha
 		if err := r.recordDrifts(m, p); err != nil {
 			return err
 		}
-		return r.t.record(m, p, r.res)
+		return r.t.record(r.ctx, m, p, *r.res)
 	})
 	if errors.Is(err, errNotEmpty) {
 		return false, nil
@@ -265,7 +265,7 @@ func (r *applyRun) duplicates(x droppedIndex, err error) error {
 	two := ""
 	sql := fmt.Sprintf("SELECT min(%[1]s), max(%[1]s) FROM %[2]s%[3]s GROUP BY %[4]s HAVING count(*)>1 LIMIT 1", database.Quote(keys[0]), database.Quote(x.table.Name), where, list)
 	_ = r.t.conn.Query(sql, func(s *sqlite3.Stmt) error {
-		two = fmt.Sprintf(" (for instance rows %s=%s and %s)", database.Quote(keys[0]), showValue(s.Value(0)), showValue(s.Value(1)))
+		two = fmt.Sprintf(" (for instance rows %s=%s and %s)", database.Quote(keys[0]), database.ShowValue(s.Value(0)), database.ShowValue(s.Value(1)))
 		return nil
 	})
 	return refuseTable(x.table.Name, "two rows of the batch are the same to its unique index %s on (%s)%s; correct them at the server", database.Quote(x.Name), list, two)

@@ -143,7 +143,7 @@ func (t *Till) violation(name string, s *sqlite3.Stmt) string {
 	if !tab.WithoutRowid && len(cols) > 0 {
 		_ = t.conn.Query("SELECT "+database.QuoteAll("", cols)+" FROM "+database.Quote(name)+" WHERE rowid=?1", func(r *sqlite3.Stmt) error {
 			for i, c := range cols {
-				text += fmt.Sprintf(" %s=%s", database.Quote(c), showValue(r.Value(i)))
+				text += fmt.Sprintf(" %s=%s", database.Quote(c), database.ShowValue(r.Value(i)))
 			}
 			return nil
 		}, s.Int(0))

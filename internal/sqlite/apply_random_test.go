@@ -189,7 +189,7 @@ func stateLines(s map[string]map[string][]change.Value) []string {
 		for _, row := range rows {
 			line := n
 			for _, v := range row {
-				line += " | " + showValue(v)
+				line += " | " + database.ShowValue(v)
 			}
 			lines = append(lines, line)
 		}
@@ -245,7 +245,7 @@ func (w *walker) changes(tab *Table, scope manifest.Scope, old, new map[string][
 		}
 		for i, v := range row {
 			full = append(full, v)
-			if was != nil && (v.Kind != was[i].Kind || showValue(v) != showValue(was[i])) && !slices.Contains(tab.Key, cols[i]) {
+			if was != nil && (v.Kind != was[i].Kind || database.ShowValue(v) != database.ShowValue(was[i])) && !slices.Contains(tab.Key, cols[i]) {
 				mask, changed = append(mask, cols[i]), append(changed, v)
 			}
 		}

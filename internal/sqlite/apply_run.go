@@ -2,14 +2,11 @@ package sqlite
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	lib "modernc.org/sqlite/lib"
 
@@ -24,7 +21,7 @@ type applyRun struct {
 	t    *Till
 	ctx  context.Context
 	plan *applyPlan
-	res  change.Applied
+	res  *change.Applied
 
 	ops   map[*change.Header]*applyOp
 	named map[string]*applyOp
@@ -44,7 +41,7 @@ type applyRun struct {
 }
 
 func newApplyRun(t *Till, ctx context.Context, plan *applyPlan) *applyRun {
-	return &applyRun{t: t, ctx: ctx, plan: plan, ops: map[*change.Header]*applyOp{}, named: map[string]*applyOp{}, stmts: map[string]*sqlite3.Stmt{}, salt: newSalt()}
+	return &applyRun{t: t, ctx: ctx, plan: plan, res: &change.Applied{}, ops: map[*change.Header]*applyOp{}, named: map[string]*applyOp{}, stmts: map[string]*sqlite3.Stmt{}, salt: newSalt()}
 }
 
 func (r *applyRun) close() {
@@ -270,35 +267,7 @@ func (op *applyOp) name(row []change.Value) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table %s, row", database.Quote(op.table.Name))
 	for j, i := range op.key {
-		fmt.Fprintf(&b, " %s=%s", database.Quote(op.table.key[j].Name), showValue(row[i]))
+		fmt.Fprintf(&b, " %s=%s", database.Quote(op.table.key[j].Name), database.ShowValue(row[i]))
 	}
 	return b.String()
-}
-
-// showBytes is how much of a long value an error shows.
-const showBytes = 64
-
-// showValue returns a value as SQL would have it, for a message.
-func showValue(v change.Value) string {
-	b, more := v.Bytes, ""
-	if len(b) > showBytes {
-		b, more = b[:showBytes], "…"
-	}
-	switch v.Kind {
-	case change.Integer:
-		return strconv.FormatInt(v.Int, 10)
-	case change.Real:
-		return strconv.FormatFloat(v.Real, 'g', -1, 64)
-	case change.Text:
-		if utf8.Valid(v.Bytes) {
-			// Quoted as in Go inside, so that a line feed or an escape
-			// sequence of a terminal stays harmless.
-			q := strconv.Quote(strings.ToValidUTF8(string(b), ""))
-			return "'" + q[1:len(q)-1] + more + "'"
-		}
-		fallthrough
-	case change.Blob:
-		return "x'" + hex.EncodeToString(b) + more + "'"
-	}
-	return "NULL"
 }

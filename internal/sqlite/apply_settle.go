@@ -135,7 +135,7 @@ func (op *applyOp) shownValues(n int, row []change.Value) string {
 	for _, c := range op.table.rivals[n].Columns {
 		for i, name := range op.columns {
 			if sameName(name, c.Name) {
-				text += fmt.Sprintf(" %s=%s", database.Quote(name), showValue(row[i]))
+				text += fmt.Sprintf(" %s=%s", database.Quote(name), database.ShowValue(row[i]))
 			}
 		}
 	}
@@ -158,7 +158,7 @@ func (r *applyRun) conflict(t *applyTable, n int, incoming, holder []change.Valu
 func (t *applyTable) showKey(key []change.Value) string {
 	text := ""
 	for i, k := range t.key {
-		text += fmt.Sprintf(" %s=%s", database.Quote(k.Name), showValue(key[i]))
+		text += fmt.Sprintf(" %s=%s", database.Quote(k.Name), database.ShowValue(key[i]))
 	}
 	return text
 }
@@ -215,6 +215,6 @@ func (r *applyRun) unpark(id int64) (conflict, err error) {
 	if err != nil || placed {
 		return nil, err
 	}
-	values := fmt.Sprintf(" %s=%s", database.Quote(p.column), showValue(p.was))
+	values := fmt.Sprintf(" %s=%s", database.Quote(p.column), database.ShowValue(p.was))
 	return r.conflict(t, p.rival, p.cause, p.key, values), nil
 }

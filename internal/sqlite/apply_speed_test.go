@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -189,7 +190,7 @@ func importCSV(t *testing.T, bin, dir string, n int) {
 					out.Write(v.Bytes)
 				case change.Null:
 				default:
-					out.WriteString(showValue(v))
+					out.WriteString(database.ShowValue(v))
 				}
 			}
 			out.WriteByte('\n')

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/database"
 )
 
@@ -85,7 +86,7 @@ func nameOf(row []any) string {
 // recorded checks the record of the only conflict.
 func (s *upServer) recorded(conflict bool, rule string, base, server, till []any) {
 	s.t.Helper()
-	list, err := s.Conflicts(context.Background(), ConflictFilter{Stream: "ACME/up/017"})
+	list, err := s.Conflicts(context.Background(), collect.ConflictFilter{Stream: "ACME/up/017"})
 	if err != nil {
 		s.t.Fatal(err)
 	}

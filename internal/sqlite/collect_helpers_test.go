@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
@@ -30,8 +31,9 @@ func collectUploads(conflict string) []database.UploadConfig {
 
 // An upServer is an ERP with a Collector.
 type upServer struct {
-	*Collector
+	*collect.Collector
 	t       testing.TB
+	driver  *collecting
 	path    string
 	erp     *sqlite3.Conn
 	source  *Source
@@ -50,15 +52,16 @@ func newUpServer(t testing.TB, sql string, uploads []database.UploadConfig) *upS
 		t.Fatal(err)
 	}
 	s.source = NewSource(path, capture, SourceOptions{})
-	c, err := OpenCollector(path, capture, CollectOptions{Now: func() time.Time { return time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC) }})
+	driver, err := openCollecting(path, capture, CollectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	if err := c.Init(context.Background()); err != nil {
+	s.driver = driver
+	s.Collector = collect.New(driver, func() time.Time { return time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC) })
+	t.Cleanup(func() { s.Collector.Close() })
+	if err := s.Init(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	s.Collector = c
 	list, err := capture.uploads(s.erp, "ACME/down")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +128,7 @@ func (s *upServer) batch(till string) *tillBatch {
 	b.m = &manifest.Manifest{Stream: stream, Epoch: max(last.Epoch, 1), Sequence: last.Sequence + 1, Previous: last.Digest, Kind: manifest.Delta,
 		Created: time.Now(), Incarnation: applyDigest(till)[:32]}
 	if last.IsZero() {
-		b.m.Previous = noneBefore
+		b.m.Previous = collect.NoneBefore
 	}
 	return b
 }
@@ -246,7 +249,7 @@ func (s *upServer) receipt(till string) *manifest.Receipt {
 // alarms shows the alarms that stand, as kind: text.
 func (s *upServer) alarms() string {
 	s.t.Helper()
-	list, err := s.Alarms(context.Background(), AlarmFilter{})
+	list, err := s.Alarms(context.Background(), collect.AlarmFilter{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -257,9 +260,9 @@ func (s *upServer) alarms() string {
 	return strings.Join(out, "\n")
 }
 
-func (s *upServer) units() []HeldUnit {
+func (s *upServer) units() []collect.HeldUnit {
 	s.t.Helper()
-	list, err := s.Quarantine(context.Background(), UnitFilter{})
+	list, err := s.Quarantine(context.Background(), collect.UnitFilter{})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/retail"
 	"caisseauto/manifest"
 )
@@ -52,7 +53,7 @@ func (s *upServer) collect(db *upDB, last *manifest.Position) change.Applied {
 	m := &manifest.Manifest{Stream: db.stream, Epoch: 1, Sequence: last.Sequence + 1, Previous: last.Digest, Kind: x.Kind, Created: time.Now(),
 		Tables: x.Tables, Members: sink.members, Totals: x.Totals, Applied: x.Applied, Incarnation: x.Incarnation}
 	if last.IsZero() {
-		m.Previous = noneBefore
+		m.Previous = collect.NoneBefore
 	}
 	text, err := json.Marshal(m)
 	check(err)
@@ -78,7 +79,7 @@ func (s *upServer) collect(db *upDB, last *manifest.Position) change.Applied {
 func TestCollectLoop(t *testing.T) {
 	s := newUpServer(t, retailTill(), collectUploads(""))
 	var uploads []manifest.Upload
-	list, err := s.capture.uploads(s.erp, "ACME/down")
+	list, err := s.driver.capture.uploads(s.erp, "ACME/down")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestCollectTogether(t *testing.T) {
 	s.exec("INSERT INTO caisse(dossier, numero, libelle) VALUES('ACME','019',''),('ACME','020','')")
 	var wg sync.WaitGroup
 	for _, till := range []string{"017", "018", "019", "020"} {
-		c, err := OpenCollector(s.path, s.capture, CollectOptions{BusyTimeout: time.Minute})
+		c, err := OpenCollector(s.path, s.driver.capture, CollectOptions{BusyTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
@@ -347,7 +348,7 @@ func TestCollectRandom(t *testing.T) {
 	}
 }
 
-func (s *upServer) t0() *Till { return s.Collector.t }
+func (s *upServer) t0() *Till { return s.driver.t }
 
 // erp changes customers on the server.
 func (m *collectModel) erp(rnd *rand.Rand, s *upServer) {
@@ -387,7 +388,7 @@ func (m *collectModel) retry(t *testing.T, s *upServer) {
 	m.decided = m.rule == database.ConflictHold
 	defer func() { m.decided = false }()
 	for _, u := range s.units() {
-		_, till, _ := splitUp(u.Stream)
+		_, till, _ := strings.Cut(u.Stream, "/up/")
 		name, unit := m.find(t, s, till, u.ID)
 		if unit == nil {
 			t.Fatalf("unit %d of the server is none of the model's", u.ID)
@@ -398,7 +399,7 @@ func (m *collectModel) retry(t *testing.T, s *upServer) {
 				t.Errorf("retry of %s: %v", name, err)
 			}
 			delete(m.waiting, name)
-		} else if !errors.Is(err, ErrStillHeld) {
+		} else if !errors.Is(err, collect.ErrStillHeld) {
 			t.Errorf("retry of %s: %v", name, err)
 		}
 	}
@@ -535,11 +536,15 @@ func (m *collectModel) compareTotals(t *testing.T, s *upServer, till string) {
 	}
 	var lines []string
 	for _, h := range ranges.Holes() {
-		lines = append(lines, hole("head", h.Lo, h.Hi, till))
+		text := fmt.Sprintf("head numbers %d-%d of till %s are missing", h.Lo, h.Hi, till)
+		if h.Lo == h.Hi {
+			text = fmt.Sprintf("head number %d of till %s is missing", h.Lo, till)
+		}
+		lines = append(lines, text)
 	}
 	var alarms []string
 	for l := range strings.Lines(s.alarms()) {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(l), AlarmNumbers+": head"); ok && strings.Contains(text, "till "+till) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(l), collect.AlarmNumbers+": head"); ok && strings.Contains(text, "till "+till) {
 			alarms = append(alarms, "head"+text)
 		}
 	}

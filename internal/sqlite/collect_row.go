@@ -9,77 +9,34 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"caisseauto/internal/change"
-	"caisseauto/internal/database"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
 
-// A refusedRow says why a row cannot be taken. Its unit goes into quarantine.
-type refusedRow struct {
-	reason   string
-	alarm    string    // what kind of alarm it is worth, "" for none
-	final    bool      // no other row of the batch can change that
-	conflict *conflict // that nobody has won
-}
-
-// refusedByRule returns why a row cannot be taken whatever the database holds.
-func (op *collectOp) refusedByRule(row []change.Value) *refusedRow {
-	t := op.table
-	if op.bad != "" {
-		return &refusedRow{reason: op.bad, alarm: op.alarm, final: true}
-	}
-	for j, i := range op.key {
-		if row[i].Kind == change.Null {
-			return &refusedRow{final: true, reason: fmt.Sprintf("a row of table %s has NULL in %s, which is in the key", database.Quote(t.up.Table), database.Quote(t.up.Key[j]))}
-		}
-	}
-	if op.dossier >= 0 && !equalStored(&row[op.dossier], &t.own[0]) {
-		return op.foreign("dossier", t.up.Dossier, &row[op.dossier], &t.own[0])
-	}
-	if op.till >= 0 && !equalStored(&row[op.till], &t.own[1]) {
-		return op.foreign("till", t.up.Till, &row[op.till], &t.own[1])
-	}
-	return nil
-}
-
-// foreign is the refusal of a row that is somebody else's.
-func (op *collectOp) foreign(what, column string, has, want *change.Value) *refusedRow {
-	return &refusedRow{final: true, alarm: AlarmForeign, reason: fmt.Sprintf("a row of table %s is of another %s: %s is %s, and the batch is of %s",
-		database.Quote(op.table.up.Table), what, database.Quote(column), showValue(*has), showValue(*want))}
-}
-
-// equalStored reports whether v becomes want in want's column.
-func equalStored(v, want *change.Value) bool {
-	if v.Kind == change.Text && want.Kind == change.Integer {
-		w := stored(string(v.Bytes), "INTEGER")
-		return w.Kind == change.Integer && w.Int == want.Int
-	}
-	return v.Kind == want.Kind && v.Int == want.Int && bytes.Equal(v.Bytes, want.Bytes)
-}
-
 // integrate takes one row in. Direct says that rows that stand in each
 // other's way need not be disentangled.
-func (r *collectRun) integrate(op *collectOp, row []change.Value, direct bool) (*refusedRow, error) {
-	if ref := op.refusedByRule(row); ref != nil {
+func (b *collectBatch) integrate(op *collectOp, row []change.Value, direct bool) (*collect.Refused, error) {
+	if ref := op.RefusedByRule(row); ref != nil {
 		return ref, nil
 	}
-	if ref, err := r.parentThere(op, row); ref != nil || err != nil {
+	if ref, err := b.parentThere(op, row); ref != nil || err != nil {
 		return ref, err
 	}
-	if op.table.up.Mode == manifest.Append {
-		return r.append(op, row)
+	if op.Table.Upload.Mode == manifest.Append {
+		return b.append(op, row)
 	}
 	if op.ownSQL != "" {
-		if ours, there, err := r.ask(op.ownSQL, with(row, op.table.own)); err != nil {
+		if ours, there, err := b.ask(op.ownSQL, with(row, op.Table.Own)); err != nil {
 			return nil, err
 		} else if there && !ours {
-			return &refusedRow{alarm: AlarmForeign, reason: fmt.Sprintf("%s belongs to another dossier or till on the server", op.apply.name(row))}, nil
+			return op.Taken(row), nil
 		}
 	}
-	if op.table.up.Mode == manifest.Both {
-		return r.both(op, row, direct)
+	if op.Table.Upload.Mode == manifest.Both {
+		return b.both(op, row, direct)
 	}
-	return r.write(op, row, direct)
+	return b.write(op, row, direct)
 }
 
 // with returns the row, and after it what the columns of dossier and till must
@@ -90,8 +47,8 @@ func with(row []change.Value, own [2]change.Value) []change.Value {
 
 // ask runs a query of one row and reports whether its first column is true,
 // and whether there was a row.
-func (r *collectRun) ask(sql string, row []change.Value) (yes, there bool, err error) {
-	s, err := r.apply.cached(sql)
+func (b *collectBatch) ask(sql string, row []change.Value) (yes, there bool, err error) {
+	s, err := b.apply.cached(sql)
 	if err != nil {
 		return false, false, err
 	}
@@ -106,83 +63,75 @@ func (r *collectRun) ask(sql string, row []change.Value) (yes, there bool, err e
 // parentThere refuses a row whose parent is not there. Rows of one parent
 // come one after the other, and it is looked for once. One that names no
 // parent needs none.
-func (r *collectRun) parentThere(op *collectOp, row []change.Value) (*refusedRow, error) {
+func (b *collectBatch) parentThere(op *collectOp, row []change.Value) (*collect.Refused, error) {
 	if op.parentSQL == "" {
 		return nil, nil
 	}
-	r.apply.key = r.apply.key[:0]
-	for _, i := range op.link {
+	b.apply.key = b.apply.key[:0]
+	for _, i := range op.Link {
 		if row[i].Kind == change.Null {
 			return nil, nil
 		}
-		r.apply.key = append(r.apply.key, row[i])
+		b.apply.key = append(b.apply.key, row[i])
 	}
-	r.apply.keyBytes = appendKey(r.apply.keyBytes[:0], r.apply.key)
-	if bytes.Equal(op.lastLink, r.apply.keyBytes) {
+	b.apply.keyBytes = appendKey(b.apply.keyBytes[:0], b.apply.key)
+	if bytes.Equal(op.lastLink, b.apply.keyBytes) {
 		return nil, nil
 	}
-	_, there, err := r.ask(op.parentSQL, with(row, op.table.parents))
+	_, there, err := b.ask(op.parentSQL, with(row, op.Table.Parents))
 	if err != nil {
 		return nil, err
 	}
 	if !there {
-		return op.orphan(row), nil
+		return op.Orphan(row), nil
 	}
-	op.lastLink = append(op.lastLink[:0], r.apply.keyBytes...)
+	op.lastLink = append(op.lastLink[:0], b.apply.keyBytes...)
 	return nil, nil
 }
 
-func (op *collectOp) orphan(row []change.Value) *refusedRow {
-	text := ""
-	for j, i := range op.link {
-		text += fmt.Sprintf(" %s=%s", database.Quote(op.table.up.Link[j]), showValue(row[i]))
-	}
-	return &refusedRow{reason: fmt.Sprintf("%s has no parent in %s: nothing there has%s", op.apply.name(row), database.Quote(op.table.up.Parent), text)}
-}
-
 // append takes a row that is only ever added.
-func (r *collectRun) append(op *collectOp, row []change.Value) (*refusedRow, error) {
-	n, err := r.apply.exec(op.apply.insert, row)
+func (b *collectBatch) append(op *collectOp, row []change.Value) (*collect.Refused, error) {
+	n, err := b.apply.exec(op.apply.insert, row)
 	if err == nil && n == 1 {
-		r.apply.res.Inserted++
+		b.run.Res.Inserted++
 		return nil, nil
 	}
 	if !sqlite3.IsUnique(err) {
 		return op.refusedByData(row, err)
 	}
-	if same, _, serr := r.ask(op.sameSQL, row); same || serr != nil {
+	if same, _, serr := b.ask(op.sameSQL, row); same || serr != nil {
 		if same {
-			r.apply.res.Acknowledged++
+			b.run.Res.Acknowledged++
 		}
 		return nil, serr
 	}
-	if there, terr := r.apply.there(op.apply, row); terr != nil || !there {
+	if there, terr := b.apply.there(op.apply, row); terr != nil || !there {
 		return op.refusedByData(row, errors.Join(err, terr))
 	}
-	return &refusedRow{alarm: AlarmAltered, reason: fmt.Sprintf("%s is on the server already, with other content, and rows of that table are only ever added", op.apply.name(row))}, nil
+	return op.Altered(row), nil
 }
 
 // write writes or deletes a row.
-func (r *collectRun) write(op *collectOp, row []change.Value, direct bool) (*refusedRow, error) {
-	before, waiting := r.apply.res, r.apply.deferred
+func (b *collectBatch) write(op *collectOp, row []change.Value, direct bool) (*collect.Refused, error) {
+	before, waiting := b.run.Res, b.apply.deferred
 	var err error
 	if direct {
-		err = r.apply.row(op.apply, row)
+		err = b.apply.row(op.apply, row)
 	} else {
-		err = r.apply.try(op.apply, row)
+		err = b.apply.try(op.apply, row)
 	}
 	if err != nil {
 		return op.refusedByData(row, err)
 	}
-	if r.apply.res == before && r.apply.deferred == waiting {
-		r.apply.res.Acknowledged++ // a delete of what is not there
+	if b.run.Res == before && b.apply.deferred == waiting {
+		b.run.Res.Acknowledged++ // a delete of what is not there
 	}
 	return nil, nil
 }
 
 // refusedByData sorts an error: what the database has against the row, or
 // what is wrong with the database.
-func (op *collectOp) refusedByData(row []change.Value, err error) (*refusedRow, error) {
+func (op *collectOp) refusedByData(row []change.Value, err error) (*collect.Refused, error) {
 	var e *sqlite3.Error
 	switch {
 	case err == nil:
@@ -193,7 +142,7 @@ func (op *collectOp) refusedByData(row []change.Value, err error) (*refusedRow, 
 	default:
 		return nil, err
 	}
-	return &refusedRow{reason: fmt.Sprintf("%s: %s", op.apply.name(row), plainError(err))}, nil
+	return &collect.Refused{Reason: fmt.Sprintf("%s: %s", op.Name(row), plainError(err))}, nil
 }
 
 // isRefusal reports whether a code speaks of the row: of its types, its size,

@@ -13,9 +13,9 @@ import (
 // same before and after a column has stored it: in a column of type INTEGER
 // the text "7" is the number 7.
 func (op *collectOp) sqls() {
-	t, u := op.apply.table, op.table.up
+	t, u := op.apply.table, op.Op.Table.Upload
 	from := " FROM " + database.Quote(t.Name) + " WHERE " + op.apply.where()
-	if op.header.Op != change.Delete {
+	if op.Header.Op != change.Delete {
 		op.sameSQL = "SELECT 1" + from + op.table.same(op.apply)
 	}
 	// A row of another till or dossier can stand under a key that names
@@ -23,31 +23,25 @@ func (op *collectOp) sqls() {
 	var own []string
 	for i, column := range []string{u.Dossier, u.Till} {
 		if column != "" && !containsName(u.Key, column) {
-			own = append(own, fmt.Sprintf("%s IS ?%d COLLATE BINARY", t.qualified(column), len(op.header.Columns)+1+i))
+			own = append(own, fmt.Sprintf("%s IS ?%d COLLATE BINARY", t.qualified(column), len(op.Header.Columns)+1+i))
 		}
 	}
 	if len(own) > 0 {
 		op.ownSQL = "SELECT " + strings.Join(own, " AND ") + from
 	}
-	if p := u.Above; p != nil && len(op.link) > 0 && op.header.Op == change.Upsert && !op.table.linked {
+	if p := u.Above; p != nil && len(op.Link) > 0 && op.Header.Op == change.Upsert && !op.table.linked {
 		var terms []string
 		for i, k := range p.Key {
-			terms = append(terms, database.Quote(k)+" = "+param(op.link[i]))
+			terms = append(terms, database.Quote(k)+" = "+param(op.Link[i]))
 		}
 		for i, column := range []string{p.Dossier, p.Till} {
 			if column != "" {
-				terms = append(terms, fmt.Sprintf("%s IS ?%d COLLATE BINARY", database.Quote(column), len(op.header.Columns)+1+i))
+				terms = append(terms, fmt.Sprintf("%s IS ?%d COLLATE BINARY", database.Quote(column), len(op.Header.Columns)+1+i))
 			}
 		}
 		op.parentSQL = "SELECT 1 FROM " + database.Quote(p.Table) + " WHERE " + strings.Join(terms, " AND ")
 	}
-	var columns []string
-	for _, c := range t.Columns {
-		if !c.Generated {
-			columns = append(columns, c.Name)
-		}
-	}
-	op.serversSQL = "SELECT " + database.QuoteAll("", columns) + from
+	op.serversSQL = "SELECT " + database.QuoteAll("", plain(t.Table)) + from
 }
 
 // same returns the condition that the live row has the values that are sent.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
@@ -42,9 +43,9 @@ func TestCollectQuarantine(t *testing.T) {
 		break_              func(b *tillBatch)
 	}{
 		// A line of another till's ticket is no part of this one.
-		{name: "another till's line", reason: "is of another till: \"caisse\" is '018', and the batch is of '017'", alarm: AlarmForeign,
+		{name: "another till's line", reason: "is of another till: \"caisse\" is '018', and the batch is of '017'", alarm: collect.AlarmForeign,
 			break_: func(b *tillBatch) { b.value("ticket_ligne", 2, 1, "018"); b.value("ticket_ligne", 3, 1, "018") }},
-		{name: "another dossier's header", reason: `is of another dossier: "dossier" is 'BETA'`, alarm: AlarmForeign,
+		{name: "another dossier's header", reason: `is of another dossier: "dossier" is 'BETA'`, alarm: collect.AlarmForeign,
 			break_: func(b *tillBatch) { b.value("ticket", 1, 0, "BETA") }},
 		{name: "no header", reason: "no parent|refers to a row of \"ticket\" that is not there", break_: func(b *tillBatch) { b.value("ticket", 1, 2, 77) }},
 		{name: "a constraint", reason: "NOT NULL constraint failed: reglement.moyen", break_: func(b *tillBatch) { b.value("reglement", 1, 4, nil) }},
@@ -58,7 +59,7 @@ func TestCollectQuarantine(t *testing.T) {
 		{name: "a trigger that says nothing", reason: "a trigger of the database kept the row", before: func(s *upServer) {
 			s.exec("CREATE TRIGGER x BEFORE INSERT ON reglement WHEN new.montant=240 BEGIN SELECT RAISE(IGNORE); END")
 		}},
-		{name: "other content", reason: "is on the server already, with other content", alarm: AlarmAltered, before: func(s *upServer) {
+		{name: "other content", reason: "is on the server already, with other content", alarm: collect.AlarmAltered, before: func(s *upServer) {
 			s.batch("017").tickets("017", 2).send()
 			s.exec("DELETE FROM caisseauto_ledger; UPDATE ticket_ligne SET prix=7 WHERE ligne=2; DELETE FROM caisseauto_collected")
 		}},
@@ -152,7 +153,7 @@ func TestCollectRefusedTables(t *testing.T) {
 			if err != nil || len(u.Members) != 1 || !strings.Contains(u.Members[0], `"table":"`+u.Table+`"`) || u.Rows != 1 {
 				t.Errorf("unit %+v, %v", u, err)
 			}
-			if _, err := s.Retry(context.Background(), u.ID); !errors.Is(err, ErrStillHeld) || !strings.Contains(err.Error(), tt.reason) {
+			if _, err := s.Retry(context.Background(), u.ID); !errors.Is(err, collect.ErrStillHeld) || !strings.Contains(err.Error(), tt.reason) {
 				t.Errorf("retry: %v", err)
 			}
 		})
@@ -167,7 +168,7 @@ func TestCollectMoved(t *testing.T) {
 		t.Errorf("a second first batch: %v", err)
 	}
 	n := s.batch("017").tickets("017", 6)
-	n.m.Previous, n.m.Epoch, n.m.Sequence = noneBefore, 2, 9
+	n.m.Previous, n.m.Epoch, n.m.Sequence = collect.NoneBefore, 2, 9
 	n.send()
 	s.want("5 6", "SELECT numero FROM ticket ORDER BY 1")
 	other := s.batch("017")

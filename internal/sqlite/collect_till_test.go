@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
@@ -114,7 +115,7 @@ func TestCollectHold(t *testing.T) {
 	if err != nil || string(u.Archive) != bytes {
 		t.Errorf("the archive was kept as %d bytes, %v", len(u.Archive), err)
 	}
-	if _, err := s.Retry(ctx, u.ID); !errors.Is(err, ErrStillHeld) {
+	if _, err := s.Retry(ctx, u.ID); !errors.Is(err, collect.ErrStillHeld) {
 		t.Errorf("retry: %v", err)
 	}
 	if err := s.Discard(ctx, u.ID, "sent again by hand"); err != nil {
@@ -138,27 +139,27 @@ func TestCollectHeads(t *testing.T) {
 			p, _ := s.Position(ctx, "ACME/up/017")
 			return []*manifest.Head{head(1, 1, p.Digest), head(2, 2, applyDigest("2"))}
 		}},
-		{name: "another batch than the one here", kind: AlarmFork, text: "its head 1 names another batch 1 than the one integrated here",
+		{name: "another batch than the one here", kind: collect.AlarmFork, text: "its head 1 names another batch 1 than the one integrated here",
 			heads: func(*upServer) []*manifest.Head { return []*manifest.Head{head(1, 1, applyDigest("x"))} }},
-		{name: "one issue twice", kind: AlarmFork, text: "two different heads bear the issue 5",
+		{name: "one issue twice", kind: collect.AlarmFork, text: "two different heads bear the issue 5",
 			heads: func(*upServer) []*manifest.Head {
 				return []*manifest.Head{head(5, 7, applyDigest("x")), head(5, 8, applyDigest("y"))}
 			}},
-		{name: "one batch twice", kind: AlarmFork, text: "its heads 5 and 6 name two different batches 7",
+		{name: "one batch twice", kind: collect.AlarmFork, text: "its heads 5 and 6 name two different batches 7",
 			heads: func(*upServer) []*manifest.Head {
 				return []*manifest.Head{head(5, 7, applyDigest("x")), head(6, 7, applyDigest("y"))}
 			}},
-		{name: "newer, at an older place", kind: AlarmFork, text: "its head 6 stands at batch 6, and the older head 5 stood at batch 7 already",
+		{name: "newer, at an older place", kind: collect.AlarmFork, text: "its head 6 stands at batch 6, and the older head 5 stood at batch 7 already",
 			heads: func(*upServer) []*manifest.Head {
 				return []*manifest.Head{head(5, 7, applyDigest("x")), head(6, 6, applyDigest("y"))}
 			}},
-		{name: "a clone under another number", kind: AlarmFork, text: "till 018 and till 017 of dossier ACME", till: "018",
+		{name: "a clone under another number", kind: collect.AlarmFork, text: "till 018 and till 017 of dossier ACME", till: "018",
 			heads: func(*upServer) []*manifest.Head {
 				h := head(1, 1, applyDigest("z"))
 				h.Stream = "ACME/up/018"
 				return []*manifest.Head{h}
 			}},
-		{name: "ahead of this server", kind: AlarmAhead, text: "has applied a batch 9 of epoch 1 of ACME/down that this server did not publish",
+		{name: "ahead of this server", kind: collect.AlarmAhead, text: "has applied a batch 9 of epoch 1 of ACME/down that this server did not publish",
 			heads: func(s *upServer) []*manifest.Head {
 				p, _ := s.Position(ctx, "ACME/up/017")
 				s.publish(1, manifest.Baseline, `{"seq":0}`)
@@ -166,7 +167,7 @@ func TestCollectHeads(t *testing.T) {
 				h.Till.Applied = &manifest.StreamPosition{Stream: "ACME/down", Epoch: 1, Sequence: 9, Digest: applyDigest("n")}
 				return []*manifest.Head{h}
 			}},
-		{name: "another batch down", kind: AlarmAhead, text: "has applied a batch 1 of epoch 1 of ACME/down",
+		{name: "another batch down", kind: collect.AlarmAhead, text: "has applied a batch 1 of epoch 1 of ACME/down",
 			heads: func(s *upServer) []*manifest.Head {
 				p, _ := s.Position(ctx, "ACME/up/017")
 				s.publish(1, manifest.Baseline, `{"seq":0}`)
@@ -189,11 +190,11 @@ func TestCollectHeads(t *testing.T) {
 			if till == "" {
 				till = "017"
 			}
-			var last []Alarm
+			var last []collect.Alarm
 			for i, h := range tt.heads(s) {
 				var err error
 				for range 2 { // the same once more says nothing new
-					var list []Alarm
+					var list []collect.Alarm
 					if list, err = s.SaveTill(ctx, "ACME", till, h, applyDigest(tt.name+string(rune('a'+i)))); err != nil {
 						t.Fatal(err)
 					}
@@ -227,7 +228,7 @@ func TestCollectIncarnation(t *testing.T) {
 	if a := s.alarms(); !strings.Contains(a, "fork: batch 2 of till 017 was sealed by database "+b.m.Incarnation) {
 		t.Error(a)
 	}
-	list, err := s.Alarms(context.Background(), AlarmFilter{Till: "017"})
+	list, err := s.Alarms(context.Background(), collect.AlarmFilter{Till: "017"})
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}

@@ -20,9 +20,10 @@
 // journal the rows that the server wants of it, in the POS's own transaction,
 // and only a receipt of the server's lets go of them.
 //
-// The other way, a [Collector] takes tills' batches into the ERP's database:
-// what the rules or the database do not let in is kept in quarantine, the
-// whole ticket that it is a part of, and what is behind goes on.
+// The other way, [OpenCollector] takes tills' batches into the ERP's database,
+// by the rules of internal/collect: what the rules or the database do not let
+// in is kept in quarantine, the whole ticket that it is a part of, and what is
+// behind goes on.
 //
 // Both databases belong to other programs. Nothing in them is changed but the
 // tables and triggers whose names begin with caisseauto_ (and the rows that a

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -91,7 +92,7 @@ func wantDrifts(t *testing.T, till *Till, want ...string) {
 		if d.Stream != testStream || d.Table != "t" || d.At == "" {
 			t.Errorf("%+v", d)
 		}
-		got[strings.Join([]string{showValue(change.Value{Kind: change.Integer, Int: d.Sequence}), d.Column, d.Kind, d.Sent, d.Have}, " ")] = true
+		got[strings.Join([]string{database.ShowValue(change.Value{Kind: change.Integer, Int: d.Sequence}), d.Column, d.Kind, d.Sent, d.Have}, " ")] = true
 	}
 	wanted := map[string]bool{}
 	for _, w := range want {

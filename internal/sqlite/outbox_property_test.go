@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"caisseauto/internal/change"
+	"caisseauto/internal/database"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
@@ -143,7 +144,7 @@ func (w *upWorld) server() {
 func (w *upWorld) rowsOf() map[string]string {
 	rows := map[string]string{}
 	err := w.pos.Query("SELECT k, v, u FROM c", func(s *sqlite3.Stmt) error {
-		rows[s.Text(0)] = strings.Trim(showValue(s.Value(1)), "'") + "|" + showValue(s.Value(2))
+		rows[s.Text(0)] = strings.Trim(database.ShowValue(s.Value(1)), "'") + "|" + database.ShowValue(s.Value(2))
 		return nil
 	})
 	if err != nil {
@@ -163,7 +164,7 @@ func (w *upWorld) line(l string) (op, key, text string) {
 		w.t.Fatal(l, err)
 	}
 	if op != "delete" {
-		text = strings.Trim(showValue(row[1]), "'") + "|" + showValue(row[2])
+		text = strings.Trim(database.ShowValue(row[1]), "'") + "|" + database.ShowValue(row[2])
 	}
 	return op, string(row[0].Bytes), text
 }

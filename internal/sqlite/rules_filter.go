@@ -220,7 +220,7 @@ func plainText(v change.Value) string {
 	if v.Kind == change.Text || v.Kind == change.Blob {
 		return string(v.Bytes)
 	}
-	return showValue(v)
+	return database.ShowValue(v)
 }
 
 // deleteOthers deletes the other tills' rows of the registry, and before them

@@ -108,7 +108,7 @@ func (t *Till) Settle(ctx context.Context) (filtered int64, err error) {
 	if err != nil || s == nil {
 		return 0, environment(err)
 	}
-	if p, err := t.position(manifest.StreamDown(s.Dossier)); err != nil || p.IsZero() {
+	if p, err := t.ledger().Position(ctx, manifest.StreamDown(s.Dossier)); err != nil || p.IsZero() {
 		return 0, environment(err)
 	}
 	hold, err := s.usersHold()

@@ -212,3 +212,12 @@ func (s *Source) newEpoch(ctx context.Context, stream string, seen manifest.Posi
 		return db.Run(`INSERT INTO caisseauto_event(at, stream, what) VALUES(strftime('%Y-%m-%dT%H:%M:%SZ','now'), ?1, ?2)`, stream, what)
 	})
 }
+
+// rememberPublished records a batch of a stream down beside its publication.
+func rememberPublished(db *sqlite3.Conn, stream string, p manifest.Position) error {
+	if ok, err := Exists(db, "caisseauto_published"); err != nil || !ok {
+		return err
+	}
+	return db.Run(`INSERT INTO caisseauto_published(stream, epoch, sequence, digest) VALUES(?1,?2,?3,?4)
+		ON CONFLICT(stream, epoch, sequence) DO UPDATE SET digest=excluded.digest`, stream, p.Epoch, p.Sequence, p.Digest)
+}

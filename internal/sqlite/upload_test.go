@@ -14,7 +14,7 @@ import (
 
 func TestUploads(t *testing.T) {
 	s := newUpServer(t, schema.Retail, collectUploads(""))
-	list, err := s.capture.uploads(s.erp, "ACME/down")
+	list, err := s.driver.capture.uploads(s.erp, "ACME/down")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package sqlite
+package collect
 
 import (
 	"context"
@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"time"
 
-	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
 // twins returns an alarm for every other till whose database is the same one.
-func (c *Collector) twins(stream, incarnation string) (list []alarm, err error) {
+func (c *Collector) twins(ctx context.Context, stream, incarnation string) (list []alarm, err error) {
 	if incarnation == "" {
 		return nil, nil
 	}
 	_, till, _ := splitUp(stream)
-	err = c.t.conn.Query(`SELECT dossier, till, host FROM caisseauto_collected WHERE stream<>?1 AND (incarnation=?2 OR head_incarnation=?2)`,
-		func(s *sqlite3.Stmt) error {
+	err = c.db.Query(ctx, `SELECT dossier, till, host FROM caisseauto_collected WHERE stream<>?1 AND (incarnation=?2 OR head_incarnation=?2)`,
+		func(s database.Row) error {
 			list = append(list, alarm{AlarmFork, fmt.Sprintf("till %s and till %s of dossier %s%s have one database (%s): one was made from the other's image; begin a new epoch on one of them",
 				till, s.Text(1), s.Text(0), at(s.Text(2)), incarnation)})
 			return nil
@@ -41,9 +41,9 @@ type seenHead struct {
 	incarnation string
 }
 
-func (c *Collector) seenHead(stream string) (h seenHead, err error) {
-	err = c.t.conn.Query(`SELECT head_digest, head_issue, head_epoch, head_sequence, head_manifest, host, head_incarnation
-		FROM caisseauto_collected WHERE stream=?1`, func(s *sqlite3.Stmt) error {
+func (c *Collector) seenHead(ctx context.Context, stream string) (h seenHead, err error) {
+	err = c.db.Query(ctx, `SELECT head_digest, head_issue, head_epoch, head_sequence, head_manifest, host, head_incarnation
+		FROM caisseauto_collected WHERE stream=?1`, func(s database.Row) error {
 		h = seenHead{file: s.Text(0), issue: s.Int(1), at: manifest.Position{Epoch: s.Int(2), Sequence: s.Int(3), Digest: s.Text(4)},
 			host: s.Text(5), incarnation: s.Text(6)}
 		return nil
@@ -60,27 +60,27 @@ func (c *Collector) SaveTill(ctx context.Context, dossier, till string, h *manif
 	if err := c.asked(ctx); err != nil {
 		return nil, err
 	}
-	if before, err := c.seenHead(stream); err != nil || before.file == digest && digest != "" {
-		return nil, environment(err)
+	if before, err := c.seenHead(ctx, stream); err != nil || before.file == digest && digest != "" {
+		return nil, c.finish(ctx, err)
 	}
 	var found []alarm
-	_, err := c.t.locked(ctx, nil, func() error {
-		if err := c.known(stream); err != nil {
+	_, err := c.db.Locked(ctx, stream, func() error {
+		if err := c.known(ctx, stream); err != nil {
 			return err
 		}
-		before, err := c.seenHead(stream)
+		before, err := c.seenHead(ctx, stream)
 		if err != nil {
 			return err
 		}
-		if found, err = c.contradictions(stream, before, h); err != nil {
+		if found, err = c.contradictions(ctx, stream, before, h); err != nil {
 			return err
 		}
 		if h.Issue >= before.issue {
-			if err := c.saveTill(stream, h, digest); err != nil {
+			if err := c.saveTill(ctx, stream, h, digest); err != nil {
 				return err
 			}
 		}
-		return c.raiseAll(dossier, till, found)
+		return c.raiseAll(ctx, dossier, till, found)
 	})
 	var list []Alarm
 	for _, a := range found {
@@ -89,7 +89,7 @@ func (c *Collector) SaveTill(ctx context.Context, dossier, till string, h *manif
 	return list, c.finish(ctx, err)
 }
 
-func (c *Collector) saveTill(stream string, h *manifest.Head, digest string) error {
+func (c *Collector) saveTill(ctx context.Context, stream string, h *manifest.Head, digest string) error {
 	s := manifest.TillState{}
 	if h.Till != nil {
 		s = *h.Till
@@ -105,7 +105,7 @@ func (c *Collector) saveTill(stream string, h *manifest.Head, digest string) err
 	if err != nil {
 		return err
 	}
-	return c.t.conn.Run(`UPDATE caisseauto_collected SET seen_at=?2, head_digest=?3, head_issue=?4, head_issued=?5, head_epoch=?6, head_sequence=?7,
+	return c.db.Run(ctx, `UPDATE caisseauto_collected SET seen_at=?2, head_digest=?3, head_issue=?4, head_issued=?5, head_epoch=?6, head_sequence=?7,
 		head_manifest=?8, head_incarnation=?9, applied_epoch=?10, applied_sequence=?11, applied_digest=?12, host=?13, version=?14,
 		waiting=?15, oldest_waiting=?16, free_bytes=?17, alarms=?18 WHERE stream=?1`,
 		stream, c.stamp(), digest, h.Issue, h.Issued.UTC().Format(time.RFC3339), h.Epoch, h.Sequence, h.Digest, s.Incarnation,
@@ -114,7 +114,7 @@ func (c *Collector) saveTill(stream string, h *manifest.Head, digest string) err
 
 // contradictions finds what a head says that cannot be, with one database
 // behind it.
-func (c *Collector) contradictions(stream string, before seenHead, h *manifest.Head) ([]alarm, error) {
+func (c *Collector) contradictions(ctx context.Context, stream string, before seenHead, h *manifest.Head) ([]alarm, error) {
 	_, till, _ := splitUp(stream)
 	var list []alarm
 	s := manifest.TillState{}
@@ -125,19 +125,19 @@ func (c *Collector) contradictions(stream string, before seenHead, h *manifest.H
 		who := fmt.Sprintf(" (this head: database %s%s; before: database %s%s)", s.Incarnation, at(s.Host), before.incarnation, at(before.host))
 		list = append(list, alarm{AlarmFork, fmt.Sprintf("till %s: ", till) + fmt.Sprintf(format, args...) + who})
 	}
-	last, err := c.t.position(stream)
+	last, err := c.ledger.Position(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
 	sealed := ""
-	err = c.t.conn.Query("SELECT digest FROM caisseauto_ledger WHERE stream=?1 AND epoch=?2 AND sequence=?3",
-		func(s *sqlite3.Stmt) error { sealed = s.Text(0); return nil }, stream, h.Epoch, h.Sequence)
+	err = c.db.Query(ctx, "SELECT digest FROM caisseauto_ledger WHERE stream=?1 AND epoch=?2 AND sequence=?3",
+		func(s database.Row) error { sealed = s.Text(0); return nil }, stream, h.Epoch, h.Sequence)
 	if err != nil {
 		return nil, err
 	}
 	created := "" // by the till's own clock, as the head's time is
-	err = c.t.conn.Query("SELECT created FROM caisseauto_ledger WHERE stream=?1 AND epoch=?2 AND sequence=?3",
-		func(s *sqlite3.Stmt) error { created = s.Text(0); return nil }, stream, last.Epoch, last.Sequence)
+	err = c.db.Query(ctx, "SELECT created FROM caisseauto_ledger WHERE stream=?1 AND epoch=?2 AND sequence=?3",
+		func(s database.Row) error { created = s.Text(0); return nil }, stream, last.Epoch, last.Sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -162,24 +162,24 @@ func (c *Collector) contradictions(stream string, before seenHead, h *manifest.H
 		fork("its head %d stands at batch %d, and batch %d is integrated here already: two databases seal as this till, or it was restored",
 			h.Issue, h.Sequence, last.Sequence)
 	}
-	twins, err := c.twins(stream, s.Incarnation)
+	twins, err := c.twins(ctx, stream, s.Incarnation)
 	if err != nil {
 		return nil, err
 	}
 	list = append(list, twins...)
-	ahead, err := c.ahead(till, s.Applied)
+	ahead, err := c.ahead(ctx, till, s.Applied)
 	return append(list, ahead...), err
 }
 
 // ahead returns an alarm when a till has applied a batch that this server did
 // not publish.
-func (c *Collector) ahead(till string, p *manifest.StreamPosition) ([]alarm, error) {
+func (c *Collector) ahead(ctx context.Context, till string, p *manifest.StreamPosition) ([]alarm, error) {
 	if p == nil {
 		return nil, nil
 	}
 	published := ""
-	err := c.t.conn.Query("SELECT digest FROM caisseauto_published WHERE stream=?1 AND epoch=?2 AND sequence=?3",
-		func(s *sqlite3.Stmt) error { published = s.Text(0); return nil }, p.Stream, p.Epoch, p.Sequence)
+	err := c.db.Query(ctx, "SELECT digest FROM caisseauto_published WHERE stream=?1 AND epoch=?2 AND sequence=?3",
+		func(s database.Row) error { published = s.Text(0); return nil }, p.Stream, p.Epoch, p.Sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -189,12 +189,8 @@ func (c *Collector) ahead(till string, p *manifest.StreamPosition) ([]alarm, err
 	if published == "" {
 		// Batches from before this table are not in it. The stream's own
 		// last one tells those from what never was.
-		ok, err := Exists(c.t.conn, "caisseauto_stream")
+		st, ok, err := c.db.Stand(ctx, p.Stream)
 		if err != nil || !ok {
-			return nil, err
-		}
-		st, _, err := stand(c.t.conn, p.Stream)
-		if err != nil {
 			return nil, err
 		}
 		if last := st.Last; p.Epoch < last.Epoch || p.Epoch == last.Epoch && p.Sequence < last.Sequence || last == p.Position() {
@@ -237,16 +233,16 @@ func (c *Collector) Tills(ctx context.Context, dossier string) ([]TillStatus, er
 		return nil, err
 	}
 	var list []TillStatus
-	err := c.t.conn.Query(`SELECT c.till, c.head_epoch, c.head_sequence, c.head_manifest, c.applied_epoch, c.applied_sequence, c.applied_digest,
+	err := c.db.Query(ctx, `SELECT c.till, c.head_epoch, c.head_sequence, c.head_manifest, c.applied_epoch, c.applied_sequence, c.applied_digest,
 		c.head_digest, c.head_issue, c.head_issued, c.seen_at, c.host, c.version,
 		CASE c.head_incarnation WHEN '' THEN c.incarnation ELSE c.head_incarnation END, c.waiting, c.oldest_waiting, c.free_bytes, c.alarms,
-		coalesce(q.rows, 0), coalesce(q.units, 0), coalesce(q.discarded, 0), coalesce(a.n, 0), c.issue > c.shipped
+		coalesce(q.rows, 0), coalesce(q.units, 0), coalesce(q.discarded, 0), coalesce(a.n, 0), CASE WHEN c.issue > c.shipped THEN 1 ELSE 0 END
 		FROM caisseauto_collected AS c
-		LEFT JOIN (SELECT stream, sum(rows) FILTER (WHERE state='waiting') AS rows, count(*) FILTER (WHERE state='waiting') AS units,
-			sum(rows) FILTER (WHERE state='discarded') AS discarded FROM caisseauto_quarantine GROUP BY stream) AS q ON q.stream = c.stream
+		LEFT JOIN (SELECT stream, CAST(sum(rows) FILTER (WHERE state='waiting') AS BIGINT) AS rows, count(*) FILTER (WHERE state='waiting') AS units,
+			CAST(sum(rows) FILTER (WHERE state='discarded') AS BIGINT) AS discarded FROM caisseauto_quarantine GROUP BY stream) AS q ON q.stream = c.stream
 		LEFT JOIN (SELECT dossier, till, count(*) AS n FROM caisseauto_alarm WHERE cleared_at IS NULL GROUP BY dossier, till) AS a
 			ON a.dossier = c.dossier AND a.till = c.till
-		WHERE c.dossier=?1 ORDER BY c.till`, func(s *sqlite3.Stmt) error {
+		WHERE c.dossier=?1 ORDER BY c.till`, func(s database.Row) error {
 		t := TillStatus{Dossier: dossier, Till: s.Text(0), Announced: manifest.Position{Epoch: s.Int(1), Sequence: s.Int(2), Digest: s.Text(3)},
 			Applied: manifest.Position{Epoch: s.Int(4), Sequence: s.Int(5), Digest: s.Text(6)}, Head: s.Text(7), HeadIssue: s.Int(8),
 			HeadIssued: s.Text(9), SeenAt: s.Text(10), Host: s.Text(11), Version: s.Text(12), Incarnation: s.Text(13), Waiting: s.Int(14),
@@ -258,7 +254,7 @@ func (c *Collector) Tills(ctx context.Context, dossier string) ([]TillStatus, er
 		if err != nil {
 			break
 		}
-		list[i].Integrated, err = c.t.position(manifest.StreamUp(dossier, list[i].Till))
+		list[i].Integrated, err = c.ledger.Position(ctx, manifest.StreamUp(dossier, list[i].Till))
 	}
-	return list, environment(err)
+	return list, c.finish(ctx, err)
 }

@@ -1,10 +1,10 @@
-package sqlite
+package collect
 
 import (
 	"context"
 	"fmt"
 
-	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/database"
 )
 
 // The kinds of alarms that the collector raises.
@@ -31,15 +31,15 @@ type Alarm struct {
 	ClearedWhy    string
 }
 
-func (r *collectRun) alarm(kind, format string, args ...any) {
+func (r *Run) alarm(kind, format string, args ...any) {
 	r.alarms = append(r.alarms, alarm{kind, fmt.Sprintf(format, args...)})
 }
 
 // raiseAll writes alarms that do not stand already. The transaction is open.
-func (c *Collector) raiseAll(dossier, till string, list []alarm) error {
+func (c *Collector) raiseAll(ctx context.Context, dossier, till string, list []alarm) error {
 	for _, a := range list {
-		err := c.t.conn.Run(`INSERT INTO caisseauto_alarm(at, dossier, till, kind, text) VALUES(?1,?2,?3,?4,?5)
-			ON CONFLICT(dossier, till, kind, text) WHERE cleared_at IS NULL DO NOTHING`, c.stamp(), dossier, till, a.kind, words(a.text))
+		err := c.db.Run(ctx, `INSERT INTO caisseauto_alarm(at, dossier, till, kind, text) VALUES(?1,?2,?3,?4,?5)
+			ON CONFLICT DO NOTHING`, c.stamp(), dossier, till, a.kind, words(a.text))
 		if err != nil {
 			return err
 		}
@@ -48,9 +48,9 @@ func (c *Collector) raiseAll(dossier, till string, list []alarm) error {
 }
 
 // clearOthers clears the alarms of a kind whose text is not wanted any more.
-func (c *Collector) clearOthers(dossier, till, kind string, want map[string]bool, why string) error {
+func (c *Collector) clearOthers(ctx context.Context, dossier, till, kind string, want map[string]bool, why string) error {
 	var ids []int64
-	err := c.t.conn.Query("SELECT id, text FROM caisseauto_alarm WHERE dossier=?1 AND till=?2 AND kind=?3 AND cleared_at IS NULL", func(s *sqlite3.Stmt) error {
+	err := c.db.Query(ctx, "SELECT id, text FROM caisseauto_alarm WHERE dossier=?1 AND till=?2 AND kind=?3 AND cleared_at IS NULL", func(s database.Row) error {
 		if !want[s.Text(1)] {
 			ids = append(ids, s.Int(0))
 		}
@@ -60,7 +60,7 @@ func (c *Collector) clearOthers(dossier, till, kind string, want map[string]bool
 		if err != nil {
 			break
 		}
-		err = c.t.conn.Run("UPDATE caisseauto_alarm SET cleared_at=?2, cleared_why=?3 WHERE id=?1", id, c.stamp(), why)
+		err = c.db.Run(ctx, "UPDATE caisseauto_alarm SET cleared_at=?2, cleared_why=?3 WHERE id=?1", id, c.stamp(), why)
 	}
 	return err
 }
@@ -77,17 +77,17 @@ func (c *Collector) Alarms(ctx context.Context, f AlarmFilter) ([]Alarm, error) 
 		return nil, err
 	}
 	var list []Alarm
-	err := c.t.conn.Query(`SELECT id, at, dossier, till, kind, text, cleared_at, cleared_why FROM caisseauto_alarm
-		WHERE (?1='' OR dossier=?1) AND (?2='' OR till=?2) AND (?3 OR cleared_at IS NULL) ORDER BY id`, func(s *sqlite3.Stmt) error {
+	err := c.db.Query(ctx, `SELECT id, at, dossier, till, kind, text, cleared_at, cleared_why FROM caisseauto_alarm
+		WHERE (?1='' OR dossier=?1) AND (?2='' OR till=?2) AND (?3 OR cleared_at IS NULL) ORDER BY id`, func(s database.Row) error {
 		list = append(list, Alarm{ID: s.Int(0), At: s.Text(1), Dossier: s.Text(2), Till: s.Text(3), Kind: s.Text(4), Text: s.Text(5), ClearedAt: s.Text(6), ClearedWhy: s.Text(7)})
 		return nil
 	}, f.Dossier, f.Till, f.Cleared)
-	return list, environment(err)
+	return list, c.finish(ctx, err)
 }
 
 // Raise raises an alarm, unless the same one stands already.
 func (c *Collector) Raise(ctx context.Context, dossier, till, kind, text string) error {
-	return c.write(ctx, func() error { return c.raiseAll(dossier, till, []alarm{{kind, text}}) })
+	return c.write(ctx, "", func() error { return c.raiseAll(ctx, dossier, till, []alarm{{kind, text}}) })
 }
 
 // ClearAlarm clears an alarm. Why is kept with it, and must be said.
@@ -95,28 +95,13 @@ func (c *Collector) ClearAlarm(ctx context.Context, id int64, why string) error 
 	if why == "" {
 		return fmt.Errorf("alarm %d stands as before: say why it can be cleared, for the record", id)
 	}
-	return c.write(ctx, func() error {
-		err := c.t.conn.Run("UPDATE caisseauto_alarm SET cleared_at=?2, cleared_why=?3 WHERE id=?1 AND cleared_at IS NULL", id, c.stamp(), why)
-		if err == nil && c.t.conn.Changes() == 0 {
+	return c.write(ctx, "", func() error {
+		stood := false
+		err := c.db.Query(ctx, "UPDATE caisseauto_alarm SET cleared_at=?2, cleared_why=?3 WHERE id=?1 AND cleared_at IS NULL RETURNING id",
+			func(database.Row) error { stood = true; return nil }, id, c.stamp(), why)
+		if err == nil && !stood {
 			return fmt.Errorf("there is no alarm %d that stands; see: caisseauto status", id)
 		}
 		return err
 	})
-}
-
-// asked is what every question begins with.
-func (c *Collector) asked(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return c.ready()
-}
-
-// write runs work in a transaction.
-func (c *Collector) write(ctx context.Context, work func() error) error {
-	if err := c.asked(ctx); err != nil {
-		return err
-	}
-	_, err := c.t.locked(ctx, nil, work)
-	return c.finish(ctx, err)
 }

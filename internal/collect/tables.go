@@ -1,11 +1,12 @@
-package sqlite
+package collect
 
-import (
-	"caisseauto/internal/sqlite/sqlite3"
-	"caisseauto/manifest"
-)
+import "caisseauto/internal/database"
 
-// collectSQL makes the tables of the collecting side, beside the ledger's.
+// tables are those without which nothing works.
+var tables = append([]string{"caisseauto_collected"}, database.LedgerTables...)
+
+// tablesSQL makes the tables of the collecting side, beside the ledger's,
+// in SQLite's words.
 //
 //   - caisseauto_dossier counts the integrated batches of all tills.
 //   - caisseauto_published is what the dossier's stream down has published: a
@@ -17,7 +18,7 @@ import (
 //   - caisseauto_quarantine has one row for each unit, and
 //     caisseauto_quarantine_row its rows: members as in an archive, or the
 //     bytes of an archive that could not be read (shape is then empty).
-const collectSQL = `CREATE TABLE IF NOT EXISTS caisseauto_dossier(
+const tablesSQL = `CREATE TABLE IF NOT EXISTS caisseauto_dossier(
   dossier    TEXT    NOT NULL PRIMARY KEY,
   integrated INTEGER NOT NULL -- batches of its tills
 );
@@ -116,19 +117,3 @@ CREATE TABLE IF NOT EXISTS caisseauto_alarm(
 );
 CREATE UNIQUE INDEX IF NOT EXISTS caisseauto_alarm_open ON caisseauto_alarm(dossier, till, kind, text) WHERE cleared_at IS NULL;
 `
-
-// collectTempSQL makes what a connection needs to sort a batch into units:
-// temporary tables, so that memory stays bounded.
-const collectTempSQL = `CREATE TEMP TABLE caisseauto_base(tab INTEGER, key BLOB, data BLOB, PRIMARY KEY(tab, key)) WITHOUT ROWID;
-CREATE TEMP TABLE caisseauto_unit(id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0);
-CREATE TEMP TABLE caisseauto_member(unit INTEGER, depth INTEGER, seq INTEGER, op INTEGER, data BLOB, PRIMARY KEY(unit, depth, seq)) WITHOUT ROWID;
-CREATE TEMP TABLE caisseauto_middle(key BLOB PRIMARY KEY, root BLOB) WITHOUT ROWID;`
-
-// rememberPublished records a batch of a stream down beside its publication.
-func rememberPublished(db *sqlite3.Conn, stream string, p manifest.Position) error {
-	if ok, err := Exists(db, "caisseauto_published"); err != nil || !ok {
-		return err
-	}
-	return db.Run(`INSERT INTO caisseauto_published(stream, epoch, sequence, digest) VALUES(?1,?2,?3,?4)
-		ON CONFLICT(stream, epoch, sequence) DO UPDATE SET digest=excluded.digest`, stream, p.Epoch, p.Sequence, p.Digest)
-}

@@ -1,4 +1,4 @@
-package sqlite
+package collect
 
 import (
 	"bytes"
@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"caisseauto/internal/change"
-	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -53,7 +54,7 @@ type UnitFilter struct {
 
 const unitColumns = "SELECT id, at, stream, epoch, sequence, tab, key, rows, reason, tried, state, coalesce(closed_at, ''), coalesce(closed, '') FROM caisseauto_quarantine "
 
-func scanUnit(s *sqlite3.Stmt) HeldUnit {
+func scanUnit(s database.Row) HeldUnit {
 	return HeldUnit{ID: s.Int(0), At: s.Text(1), Stream: s.Text(2), Epoch: s.Int(3), Sequence: s.Int(4), Table: s.Text(5), Key: s.Text(6),
 		Rows: s.Int(7), Reason: s.Text(8), Tried: s.Int(9), State: s.Text(10), ClosedAt: s.Text(11), Closed: s.Text(12)}
 }
@@ -67,12 +68,12 @@ func (c *Collector) Quarantine(ctx context.Context, f UnitFilter) ([]HeldUnit, e
 		f.State = UnitWaiting
 	}
 	if f.Limit <= 0 {
-		f.Limit = -1
+		f.Limit = math.MaxInt32
 	}
 	var list []HeldUnit
-	err := c.t.conn.Query(unitColumns+"WHERE (?1='' OR stream=?1) AND (?2 OR state=?3) ORDER BY id LIMIT ?4",
-		func(s *sqlite3.Stmt) error { list = append(list, scanUnit(s)); return nil }, f.Stream, f.All, f.State, f.Limit)
-	return list, environment(err)
+	err := c.db.Query(ctx, unitColumns+"WHERE (?1='' OR stream=?1) AND (?2 OR state=?3) ORDER BY id LIMIT ?4",
+		func(s database.Row) error { list = append(list, scanUnit(s)); return nil }, f.Stream, f.All, f.State, f.Limit)
+	return list, c.finish(ctx, err)
 }
 
 // Unit returns one unit with its rows.
@@ -80,11 +81,11 @@ func (c *Collector) Unit(ctx context.Context, id int64) (*HeldUnit, error) {
 	if err := c.asked(ctx); err != nil {
 		return nil, err
 	}
-	u, err := c.unit(id)
+	u, err := c.unit(ctx, id)
 	if err != nil {
-		return nil, environment(err)
+		return nil, c.finish(ctx, err)
 	}
-	err = c.t.conn.Query("SELECT shape, data FROM caisseauto_quarantine_row WHERE unit=?1 ORDER BY n", func(s *sqlite3.Stmt) error {
+	err = c.db.Query(ctx, "SELECT shape, data FROM caisseauto_quarantine_row WHERE unit=?1 ORDER BY n", func(s database.Row) error {
 		if s.Text(0) == "" {
 			u.Archive = append(u.Archive, s.Bytes(1)...)
 		} else {
@@ -92,11 +93,11 @@ func (c *Collector) Unit(ctx context.Context, id int64) (*HeldUnit, error) {
 		}
 		return nil
 	}, id)
-	return u, environment(err)
+	return u, c.finish(ctx, err)
 }
 
-func (c *Collector) unit(id int64) (u *HeldUnit, err error) {
-	err = c.t.conn.Query(unitColumns+"WHERE id=?1", func(s *sqlite3.Stmt) error { v := scanUnit(s); u = &v; return nil }, id)
+func (c *Collector) unit(ctx context.Context, id int64) (u *HeldUnit, err error) {
+	err = c.db.Query(ctx, unitColumns+"WHERE id=?1", func(s database.Row) error { v := scanUnit(s); u = &v; return nil }, id)
 	if err == nil && u == nil {
 		err = fmt.Errorf("there is no unit %d in quarantine; see: caisseauto quarantine", id)
 	}
@@ -104,8 +105,8 @@ func (c *Collector) unit(id int64) (u *HeldUnit, err error) {
 }
 
 // open returns a unit that waits.
-func (c *Collector) open(id int64) (*HeldUnit, error) {
-	u, err := c.unit(id)
+func (c *Collector) open(ctx context.Context, id int64) (*HeldUnit, error) {
+	u, err := c.unit(ctx, id)
 	if err == nil && u.State != UnitWaiting {
 		err = fmt.Errorf("unit %d was closed at %s (%s: %s); nothing was changed", id, u.ClosedAt, u.State, u.Closed)
 	}
@@ -113,12 +114,12 @@ func (c *Collector) open(id int64) (*HeldUnit, error) {
 }
 
 // closeUnit ends a unit's wait. The transaction is open.
-func (c *Collector) closeUnit(u *HeldUnit, state, why string) error {
-	err := c.t.conn.Run("UPDATE caisseauto_quarantine SET state=?2, closed_at=?3, closed=?4 WHERE id=?1", u.ID, state, c.stamp(), why)
+func (c *Collector) closeUnit(ctx context.Context, u *HeldUnit, state, why string) error {
+	err := c.db.Run(ctx, "UPDATE caisseauto_quarantine SET state=?2, closed_at=?3, closed=?4 WHERE id=?1", u.ID, state, c.stamp(), why)
 	if err != nil {
 		return err
 	}
-	return c.t.conn.Run("UPDATE caisseauto_collected SET issue=issue+1 WHERE stream=?1", u.Stream)
+	return c.db.Run(ctx, "UPDATE caisseauto_collected SET issue=issue+1 WHERE stream=?1", u.Stream)
 }
 
 // Discard closes a unit for good: its rows stay here and are never integrated.
@@ -131,52 +132,54 @@ func (c *Collector) Discard(ctx context.Context, id int64, reason string) error 
 	if err := c.asked(ctx); err != nil {
 		return err
 	}
-	u, err := c.open(id)
+	u, err := c.open(ctx, id)
 	if err != nil {
-		return environment(err)
+		return c.finish(ctx, err)
 	}
 	r, src, err := c.again(ctx, u)
 	if err != nil {
 		return c.finish(ctx, err)
 	}
-	if r != nil {
-		defer r.close()
-		if err := r.read(src); err != nil {
-			return c.finish(ctx, err)
-		}
-	}
-	_, err = c.t.locked(ctx, nil, func() error {
-		if u, err = c.open(id); err != nil {
+	work := func() error {
+		if u, err = c.open(ctx, id); err != nil {
 			return err
 		}
-		if r != nil {
-			if err := r.touchAll(); err != nil {
+		return c.closeUnit(ctx, u, UnitDiscarded, words(reason))
+	}
+	if r == nil {
+		_, err = c.db.Locked(ctx, u.Stream, work)
+		return c.finish(ctx, err)
+	}
+	defer r.batch.Close()
+	if err = r.read(src); err == nil {
+		_, err = r.batch.Locked(func() error {
+			if err := work(); err != nil {
 				return err
 			}
-		}
-		return c.closeUnit(u, UnitDiscarded, words(reason))
-	})
+			return r.touchAll()
+		})
+	}
 	return c.finish(ctx, err)
 }
 
 // touchAll journals the keys of all rows that both sides change.
-func (r *collectRun) touchAll() error {
-	return r.each(func(op *collectOp, row []change.Value) error {
-		if op.table.touch == "" || len(op.key) == 0 || op.refusedByRule(row) != nil {
+func (r *Run) touchAll() error {
+	return r.batch.Each(func(op *Op, row []change.Value) error {
+		if !op.Both() || len(op.Key) == 0 || op.RefusedByRule(row) != nil {
 			return nil
 		}
-		return r.touch(op, row)
+		return r.batch.Touch(op, row)
 	})
 }
 
 // again begins another run with the rows of a unit; nil when they cannot be
 // read.
-func (c *Collector) again(ctx context.Context, u *HeldUnit) (*collectRun, *heldRows, error) {
-	src := &heldRows{c: c, unit: u.ID}
+func (c *Collector) again(ctx context.Context, u *HeldUnit) (*Run, *heldRows, error) {
+	src := &heldRows{c: c, ctx: ctx, unit: u.ID}
 	if err := src.load(); err != nil || len(src.members) == 0 {
 		return nil, nil, err
 	}
-	terms, err := c.terms(u.Stream)
+	terms, err := c.terms(ctx, u.Stream)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,9 +195,9 @@ func (c *Collector) Retry(ctx context.Context, id int64) (change.Applied, error)
 	if err := c.asked(ctx); err != nil {
 		return change.Applied{}, err
 	}
-	u, err := c.open(id)
+	u, err := c.open(ctx, id)
 	if err != nil {
-		return change.Applied{}, environment(err)
+		return change.Applied{}, c.finish(ctx, err)
 	}
 	r, src, err := c.again(ctx, u)
 	if err != nil {
@@ -203,55 +206,49 @@ func (c *Collector) Retry(ctx context.Context, id int64) (change.Applied, error)
 	if r == nil {
 		return change.Applied{}, fmt.Errorf("unit %d: %w: %s; discard it, and let the till send the rows again", id, ErrStillHeld, u.Reason)
 	}
-	defer r.close()
-	r.decided = true
-	if err = r.read(src); err == nil {
-		err = r.group()
-	}
-	if err != nil {
+	defer r.batch.Close()
+	r.Decided = true
+	if err := r.read(src); err != nil {
 		return change.Applied{}, c.finish(ctx, err)
 	}
-	err = errDead
-	for n := 0; errors.Is(err, errDead) && n < maxDead; n++ {
-		_, err = r.commit(func() (err error) { u, err = c.open(id); return err }, r.slow, func() error { return r.concludeRetry(u) })
-	}
+	before := func() (err error) { u, err = c.open(ctx, id); return err }
+	_, err = r.integrate(true, before, func() error { return r.concludeRetry(u) })
 	if errors.Is(err, ErrStillHeld) {
-		reason := ""
-		_, err = c.t.locked(ctx, nil, func() error {
-			reason = r.reason
-			return c.t.conn.Run("UPDATE caisseauto_quarantine SET tried=tried+1, reason=?2 WHERE id=?1 AND state='waiting'", id, reason)
+		_, err = c.db.Locked(ctx, u.Stream, func() error {
+			return c.db.Run(ctx, "UPDATE caisseauto_quarantine SET tried=tried+1, reason=?2 WHERE id=?1 AND state='waiting'", id, r.reason)
 		})
 		if err == nil {
-			return change.Applied{}, fmt.Errorf("unit %d: %w: %s", id, ErrStillHeld, reason)
+			return change.Applied{}, fmt.Errorf("unit %d: %w: %s", id, ErrStillHeld, r.reason)
 		}
 	}
 	if err != nil {
 		return change.Applied{}, c.finish(ctx, err)
 	}
-	return r.apply.res, nil
+	return r.Res, nil
 }
 
 // concludeRetry writes what a retried unit changes beside its rows.
-func (r *collectRun) concludeRetry(u *HeldUnit) error {
-	if r.apply.res.Quarantined == r.apply.res.Rows && u.Table != "" {
+func (r *Run) concludeRetry(u *HeldUnit) error {
+	if r.Res.Quarantined == r.Res.Rows && u.Table != "" {
 		return ErrStillHeld
 	}
 	if err := r.addTotals(); err != nil {
 		return err
 	}
 	why := "retried, integrated"
-	if held := r.apply.res.Quarantined; held > 0 {
-		why = fmt.Sprintf("retried: %d rows integrated, %d in quarantine as units of their own", r.apply.res.Rows-held, held)
+	if held := r.Res.Quarantined; held > 0 {
+		why = fmt.Sprintf("retried: %d rows integrated, %d in quarantine as units of their own", r.Res.Rows-held, held)
 	}
-	if err := r.c.closeUnit(u, UnitIntegrated, why); err != nil {
+	if err := r.c.closeUnit(r.ctx, u, UnitIntegrated, why); err != nil {
 		return err
 	}
-	return r.c.raiseAll(r.dossier, r.till, r.alarms)
+	return r.c.raiseAll(r.ctx, r.Dossier, r.Till, r.alarms)
 }
 
 // A heldRows reads the rows of a unit, as a batch's.
 type heldRows struct {
 	c       *Collector
+	ctx     context.Context
 	unit    int64
 	members []int64 // n of those left to read
 	tables  []manifest.Table
@@ -260,7 +257,7 @@ type heldRows struct {
 
 // load finds which tables the unit has rows of.
 func (h *heldRows) load() error {
-	return h.c.t.conn.Query("SELECT n, shape FROM caisseauto_quarantine_row WHERE unit=?1 AND shape<>'' ORDER BY n", func(s *sqlite3.Stmt) error {
+	return h.c.db.Query(h.ctx, "SELECT n, shape FROM caisseauto_quarantine_row WHERE unit=?1 AND shape<>'' ORDER BY n", func(s database.Row) error {
 		h.members = append(h.members, s.Int(0))
 		var t manifest.Table
 		if err := json.Unmarshal(s.Bytes(1), &t); err != nil {
@@ -287,7 +284,7 @@ func (h *heldRows) Next() (*change.Block, error) {
 			return nil, io.EOF
 		}
 		var data []byte
-		err := h.c.t.conn.Query("SELECT data FROM caisseauto_quarantine_row WHERE unit=?1 AND n=?2", func(s *sqlite3.Stmt) error {
+		err := h.c.db.Query(h.ctx, "SELECT data FROM caisseauto_quarantine_row WHERE unit=?1 AND n=?2", func(s database.Row) error {
 			data = append(data, s.Bytes(0)...)
 			return nil
 		}, h.unit, h.members[0])
@@ -299,27 +296,4 @@ func (h *heldRows) Next() (*change.Block, error) {
 			return nil, fmt.Errorf("the rows of unit %d in caisseauto_quarantine_row: %w", h.unit, err)
 		}
 	}
-}
-
-// A ConflictFilter says which conflicts are wanted; empty fields ask for
-// nothing.
-type ConflictFilter struct {
-	Stream string
-	After  int64 // those with a higher ID
-	Limit  int
-}
-
-// Conflicts lists conflicts, the oldest first.
-func (c *Collector) Conflicts(ctx context.Context, f ConflictFilter) ([]ConflictRecord, error) {
-	if err := c.asked(ctx); err != nil {
-		return nil, err
-	}
-	if f.Limit <= 0 {
-		f.Limit = -1
-	}
-	var list []ConflictRecord
-	err := c.t.conn.Query(`SELECT id, at, stream, epoch, sequence, tab, key, base, server, sent, rule, winner FROM caisseauto_conflict
-		WHERE (?1='' OR stream=?1) AND id > ?2 ORDER BY id LIMIT ?3`,
-		func(s *sqlite3.Stmt) error { list = append(list, scanConflict(s)); return nil }, f.Stream, f.After, f.Limit)
-	return list, environment(err)
 }
