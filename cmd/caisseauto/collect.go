@@ -13,7 +13,6 @@ import (
 	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/internal/term"
 	"caisseauto/keys"
 )
@@ -51,13 +50,13 @@ others go on.`,
 
 // A collection is what collect works with.
 type collection struct {
-	app     *app
-	cfg     *config.Server
-	flags   collectFlags
-	list    []config.Dossier
-	capture *sqlite.Capture
-	signer  keys.Signer
-	trust   map[string]*keys.Trust // by dossier
+	app    *app
+	cfg    *config.Server
+	flags  collectFlags
+	list   []config.Dossier
+	erp    erp
+	signer keys.Signer
+	trust  map[string]*keys.Trust // by dossier
 }
 
 func (a *app) collect(ctx context.Context, f collectFlags) error {
@@ -88,10 +87,7 @@ func (a *app) openCollection(f collectFlags) (*collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cfg.SQLite(); err != nil {
-		return nil, err
-	}
-	c := &collection{app: a, cfg: cfg, flags: f, capture: sqlite.NewCapture(streamsOf(cfg))}
+	c := &collection{app: a, cfg: cfg, flags: f, erp: a.erpOf(cfg)}
 	if c.list, err = a.dossiers(cfg); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"caisseauto/importer"
 	"caisseauto/internal/collect"
 	"caisseauto/internal/drop"
-	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
 )
 
@@ -32,7 +31,7 @@ func (c *collection) worker(ctx context.Context) (_ *worker, err error) {
 			w.close()
 		}
 	}()
-	if w.db, err = sqlite.OpenCollector(c.cfg.Database.DSN, c.capture, sqlite.CollectOptions{StageDir: c.cfg.Paths.Stage, Log: c.app.log()}); err != nil {
+	if w.db, err = c.erp.collector(ctx, c.cfg.Paths.Stage); err != nil {
 		return nil, err
 	}
 	if !c.flags.noFetch {

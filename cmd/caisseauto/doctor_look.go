@@ -58,6 +58,9 @@ const lowSpace = 512 << 20
 
 func lookFolders(_ context.Context, p *patient) {
 	folders, beside, what := []string{p.common.Paths.Outbox, p.common.Paths.Inbox, p.common.Paths.Stage}, p.common.Database.DSN, "the database"
+	if p.common.Database.Driver == config.DriverPostgres { // it has a machine and a disk of its own
+		beside, what = p.common.File, "the configuration"
+	}
 	if p.release != nil {
 		folders, beside, what = folders[:1], p.common.File, "the configuration"
 		if p.common.Drop.Local() {
@@ -90,10 +93,10 @@ func lookFolders(_ context.Context, p *patient) {
 	}
 }
 
-func lookDatabase(_ context.Context, p *patient) {
+func lookDatabase(ctx context.Context, p *patient) {
 	path := p.common.Database.DSN
-	if _, err := p.common.SQLite(); err != nil {
-		p.wrong("see there", "%v", err)
+	if p.common.Database.Driver == config.DriverPostgres {
+		lookPostgres(ctx, p)
 		return
 	}
 	if err := mayWrite(path); err != nil {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 
 	"caisseauto/exporter"
+	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
 	"caisseauto/internal/database"
 	"caisseauto/internal/postgres"
@@ -16,6 +19,9 @@ type erp interface {
 	sql(ctx context.Context) (string, error)
 	install(ctx context.Context) error
 	source() erpSource
+	// collector opens the database to take tills' batches in. Stage is the
+	// folder for private files.
+	collector(ctx context.Context, stage string) (*collect.Collector, error)
 }
 
 // An erpSource is the database as the writer of streams.
@@ -29,12 +35,13 @@ func (a *app) erpOf(cfg *config.Server) erp {
 	if cfg.Database.Driver == config.DriverPostgres {
 		return &postgresERP{cfg.Database.DSN, postgres.NewCapture(streamsOf(cfg)), postgres.SourceOptions{Log: a.log()}}
 	}
-	return &sqliteERP{cfg.Database.DSN, sqlite.NewCapture(streamsOf(cfg))}
+	return &sqliteERP{cfg.Database.DSN, sqlite.NewCapture(streamsOf(cfg)), a.log()}
 }
 
 type sqliteERP struct {
 	path    string
 	capture *sqlite.Capture
+	log     *slog.Logger
 }
 
 func (e *sqliteERP) sql(ctx context.Context) (string, error) {
@@ -47,6 +54,10 @@ func (e *sqliteERP) install(ctx context.Context) error {
 
 func (e *sqliteERP) source() erpSource {
 	return sqliteSource{sqlite.NewSource(e.path, e.capture, sqlite.SourceOptions{})}
+}
+
+func (e *sqliteERP) collector(_ context.Context, stage string) (*collect.Collector, error) {
+	return sqlite.OpenCollector(e.path, e.capture, sqlite.CollectOptions{StageDir: stage, Log: e.log})
 }
 
 // A sqliteSource holds nothing open between its calls.
@@ -69,6 +80,10 @@ func (e *postgresERP) install(ctx context.Context) error {
 }
 
 func (e *postgresERP) source() erpSource { return postgres.NewSource(e.dsn, e.capture, e.options) }
+
+func (e *postgresERP) collector(context.Context, string) (*collect.Collector, error) {
+	return nil, &usageError{errors.New("collecting into PostgreSQL is not there yet")}
+}
 
 // streamsOf says what the journal of the server's database is to record: the
 // tables of all dossiers, since they share one journal.

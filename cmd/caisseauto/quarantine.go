@@ -12,7 +12,6 @@ import (
 	"caisseauto/importer"
 	"caisseauto/internal/collect"
 	"caisseauto/internal/config"
-	"caisseauto/internal/sqlite"
 	"caisseauto/internal/term"
 )
 
@@ -96,10 +95,7 @@ func (a *app) withCollector(ctx context.Context, work func(context.Context, *con
 	if err != nil {
 		return err
 	}
-	if _, err := cfg.SQLite(); err != nil {
-		return err
-	}
-	db, err := sqlite.OpenCollector(cfg.Database.DSN, sqlite.NewCapture(streamsOf(cfg)), sqlite.CollectOptions{StageDir: cfg.Paths.Stage, Log: a.log()})
+	db, err := a.erpOf(cfg).collector(ctx, cfg.Paths.Stage)
 	if err != nil {
 		return err
 	}
