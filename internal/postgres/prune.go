@@ -50,24 +50,32 @@ func (s *Source) prune(ctx context.Context) error {
 	}
 }
 
+// pruneSome deletes a chunk. Streams that this configuration has not, another
+// host's or a dossier that was taken out, are waited for too, unless they have
+// fallen so far behind that the journal grows without end.
 func (s *Source) pruneSome(ctx context.Context, tx pgx.Tx) (int64, error) {
 	here, err := place(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	var behind []string
-	for _, stream := range slices.Sorted(maps.Keys(s.capture.streams)) {
-		_, text, err := stand(ctx, tx, stream, "")
+	cursors := map[string]string{}
+	err = each(ctx, tx, "SELECT stream, cursor FROM caisseauto.caisseauto_stream", nil, func(v [][]byte) error {
+		cursors[string(v[0])] = string(v[1])
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	var ours, others []string // conditions
+	for _, stream := range slices.Sorted(maps.Keys(cursors)) {
+		c, err := parseCursor(cursors[stream])
 		if err != nil {
 			return 0, err
 		}
-		c, err := parseCursor(text)
-		if err != nil {
-			return 0, err
-		}
+		_, configured := s.capture.streams[stream]
 		switch {
-		case text == "":
-			continue // not in the table yet: its journal begins when it is
+		case cursors[stream] == "":
+			continue // given up below: its next batch is a baseline
 		case c.Place != here:
 			return 0, nil // its next batch is a baseline, and may be being read
 		}
@@ -75,12 +83,38 @@ func (s *Source) pruneSome(ctx context.Context, tx pgx.Tx) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		behind = append(behind, x.before())
+		if configured {
+			ours = append(ours, x.before())
+		} else {
+			others = append(others, x.before())
+		}
 	}
-	if len(behind) == 0 {
+	if len(ours) == 0 {
 		return 0, nil
 	}
 	tag, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s LIMIT %[3]d))",
-		journal, strings.Join(behind, " AND "), pruneChunk))
-	return tag.RowsAffected(), err
+		journal, strings.Join(append(ours, others...), " AND "), pruneChunk))
+	if err != nil || tag.RowsAffected() > 0 || len(others) == 0 {
+		return tag.RowsAffected(), err
+	}
+	return 0, s.giveUp(ctx, tx)
+}
+
+// maxBehind is how many journal entries are kept for streams that nobody
+// here exports.
+const maxBehind = 2_000_000
+
+// giveUp forgets how far the streams are that are not configured here, when
+// the journal has grown too large: if they are exported again, everything goes.
+// The number of rows is what the server's own statistics say.
+func (s *Source) giveUp(ctx context.Context, tx pgx.Tx) error {
+	n, err := number(ctx, tx, "SELECT reltuples::bigint FROM pg_class WHERE oid = $1::regclass", journal)
+	if err != nil || n <= s.maxBehind {
+		return err
+	}
+	tag, err := tx.Exec(ctx, "UPDATE caisseauto.caisseauto_stream SET cursor = '' WHERE cursor <> '' AND stream <> ALL ($1)", slices.Collect(maps.Keys(s.capture.streams)))
+	if err == nil && tag.RowsAffected() > 0 {
+		s.o.Log.Warn("streams that are not in this configuration kept the journal from being removed; their next batch will be a baseline", "streams", tag.RowsAffected(), "entries", n)
+	}
+	return err
 }

@@ -44,6 +44,8 @@ type Source struct {
 	capture *Capture
 	o       SourceOptions
 
+	maxBehind int64 // see giveUp
+
 	mu sync.Mutex
 	s  *session
 }
@@ -51,7 +53,7 @@ type Source struct {
 // NewSource returns the source of the database that a connection string of
 // libpq names. Nothing is opened yet.
 func NewSource(dsn string, c *Capture, o SourceOptions) *Source {
-	return &Source{dsn: dsn, where: Where(dsn), capture: c, o: o.withDefaults()}
+	return &Source{dsn: dsn, where: Where(dsn), capture: c, o: o.withDefaults(), maxBehind: maxBehind}
 }
 
 // Close closes the connection. The Source may be used again, and then makes

@@ -96,7 +96,7 @@ func TestStatements(t *testing.T) {
 			}
 			db.do(c.sql)
 			s.export(false)
-			if d := cmp.Diff(c.want, s.model.ops); d != "" {
+			if d := cmp.Diff(c.want, s.model.Ops); d != "" {
 				t.Error(d)
 			}
 			s.check([]database.TableConfig{config})
@@ -140,10 +140,10 @@ func TestMovesBetweenDossiers(t *testing.T) {
 		db.do(sql)
 		a.export(false)
 		b.export(false)
-		if d := cmp.Diff([][]string{wantA, wantB}, [][]string{a.model.ops, b.model.ops}); d != "" {
+		if d := cmp.Diff([][]string{wantA, wantB}, [][]string{a.model.Ops, b.model.Ops}); d != "" {
 			t.Errorf("%s: %s", sql, d)
 		}
-		for key := range a.model.keys {
+		for key := range a.model.Seen {
 			if key == "t 2" && !strings.Contains(sql, "MINE") {
 				t.Errorf("%s: A was shown %s", sql, key)
 			}
@@ -295,20 +295,20 @@ func TestManyColumns(t *testing.T) {
 		"); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) INSERT INTO t(id) SELECT i FROM n", config)
 	db.do("UPDATE t SET c65=1 WHERE id=1")
 	s.export(false)
-	if len(s.model.ops) != 1 || !strings.Contains(s.model.ops[0], "upsert") {
-		t.Errorf("%.60q", s.model.ops)
+	if len(s.model.Ops) != 1 || !strings.Contains(s.model.Ops[0], "upsert") {
+		t.Errorf("%.60q", s.model.Ops)
 	}
 	db.do("UPDATE t SET c61=1 WHERE id=1; UPDATE t SET c0=1 WHERE id=1")
 	s.export(false)
-	if d := cmp.Diff([]string{"t patch id,c0,c61"}, s.model.ops); d != "" {
+	if d := cmp.Diff([]string{"t patch id,c0,c61"}, s.model.Ops); d != "" {
 		t.Error(d)
 	}
 	for i := range 300 { // 300 different sets
 		db.do(fmt.Sprintf("UPDATE t SET c%d=7, c%d=8, c%d=9 WHERE id=%d", i%10, 10+i%7, 20+i%13, i+1))
 	}
 	s.export(false)
-	if len(s.model.ops) > maxSets {
-		t.Errorf("%d members", len(s.model.ops))
+	if len(s.model.Ops) > maxSets {
+		t.Errorf("%d members", len(s.model.Ops))
 	}
 	s.check([]database.TableConfig{config})
 }
@@ -390,8 +390,8 @@ func TestManyDeletes(t *testing.T) {
 	s.export(false)
 	db.do("DELETE FROM t WHERE id > printf('%0500d', 5)")
 	s.export(false)
-	if s.model.rows != 19995 || len(s.model.ops) != 1 {
-		t.Errorf("%d rows, %q", s.model.rows, s.model.ops)
+	if s.model.Rows != 19995 || len(s.model.Ops) != 1 {
+		t.Errorf("%d rows, %q", s.model.Rows, s.model.Ops)
 	}
 	s.check([]database.TableConfig{config})
 }

@@ -190,7 +190,7 @@ func TestCollectTouchReachesReader(t *testing.T) {
 	s := newRetailServer(t, database.ConflictServer)
 	s.exec("INSERT INTO client(dossier, code, nom, modifie_le) VALUES('ACME','C1','server','2')")
 	m := newSrcModel(t)
-	m.begin()
+	m.Begin()
 	srcKeys.Store("client", []string{"dossier", "code"})
 	x, err := s.source.Read(context.Background(), "ACME/down", true, m)
 	if err != nil {
@@ -201,12 +201,12 @@ func TestCollectTouchReachesReader(t *testing.T) {
 	}
 	s.publish(1, x.Kind, x.Cursor)
 	s.batch("017").add("client", change.Upsert, clientCols, clientRow("till", "1")).send()
-	m.begin()
+	m.Begin()
 	if x, err = s.source.Read(context.Background(), "ACME/down", false, m); err != nil {
 		t.Fatal(err)
 	}
-	if len(x.Uploads) != 0 || x.Integrated != 1 || m.rows != 1 || !strings.Contains(strings.Join(m.lines("client"), ""), `"server"`) {
-		t.Errorf("after a lost conflict goes down: %+v, %v", x, m.ops)
+	if len(x.Uploads) != 0 || x.Integrated != 1 || m.Rows != 1 || !strings.Contains(strings.Join(m.Lines("client"), ""), `"server"`) {
+		t.Errorf("after a lost conflict goes down: %+v, %v", x, m.Ops)
 	}
 }
 

@@ -1,9 +1,7 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -15,74 +13,25 @@ import (
 
 	"caisseauto/internal/change"
 	"caisseauto/internal/database"
+	"caisseauto/internal/database/sourcetest"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/manifest"
 )
 
-// A srcModel is a reader that does by value what the format says: the oracle
-// of what Read sends.
-type srcModel struct {
-	t      testing.TB
-	tables map[string]map[string]srcRow // by table and key
-	fold   map[string]bool              // tables whose keys compare without case
-	head   change.Header
-	batch  map[string]map[string]bool // keys upserted in this batch
-	keys   map[string]bool            // "table key" of every key in this batch
-	ops    []string                   // "table op columns" of every Start with rows
-	rows   int
-}
-
-type srcRow map[string]string // column → JSON
-
-func newSrcModel(t testing.TB) *srcModel {
-	return &srcModel{t: t, tables: map[string]map[string]srcRow{}, fold: map[string]bool{}}
-}
-
-func (m *srcModel) begin() {
-	m.batch, m.keys, m.ops, m.rows, m.head = map[string]map[string]bool{}, map[string]bool{}, nil, 0, change.Header{}
-}
-
-func (m *srcModel) Start(h change.Header) error {
-	if err := h.Check(); err != nil {
-		m.t.Errorf("header %v: %v", h, err)
-	}
-	if m.head.Op == change.Delete && h.Op != change.Delete {
-		m.t.Errorf("%s of %s after a delete", h.Op, h.Table)
-	}
-	m.head = h
-	m.ops = append(m.ops, fmt.Sprintf("%s %s %s", h.Table, h.Op, strings.Join(h.Columns, ",")))
-	return nil
-}
-
-func (m *srcModel) Row(line []byte) error {
-	if !bytes.HasSuffix(line, []byte("]\n")) || bytes.Count(line, []byte("\n")) != 1 {
-		m.t.Errorf("line %q", line)
-	}
-	var values []json.RawMessage
-	if err := json.Unmarshal(line, &values); err != nil || len(values) != len(m.head.Columns) {
-		m.t.Fatalf("%v: line %s: %v", m.head, line, err)
-	}
-	m.rows++
-	row := srcRow{}
-	for i, c := range m.head.Columns {
-		row[c] = string(values[i])
-	}
-	if m.tables[m.head.Table] == nil {
-		m.tables[m.head.Table] = map[string]srcRow{}
-	}
-	m.apply(row)
-	return nil
-}
-
 // srcKeys are the keys of the test's tables.
 var srcKeys sync.Map
 
-func (m *srcModel) key(row srcRow) string {
-	var parts []string
-	for _, k := range srcKeyList(m.head.Table) {
-		parts = append(parts, row[k])
-	}
-	return m.canonical(m.head.Table, strings.Join(parts, "|"))
+// A srcModel is a reader that does by value what the format says: the oracle
+// of what Read sends. Keys of tables in fold compare without case.
+type srcModel struct {
+	*sourcetest.Model
+	fold map[string]bool
+}
+
+func newSrcModel(t testing.TB) *srcModel {
+	m := &srcModel{fold: map[string]bool{}}
+	m.Model = &sourcetest.Model{T: t, KeyOf: srcKeyList, Canonical: m.canonical}
+	return m
 }
 
 // canonical makes keys that SQLite holds for equal the same text.
@@ -95,57 +44,6 @@ func (m *srcModel) canonical(table, key string) string {
 		parts[i] = strings.TrimSuffix(parts[i], ".0")
 	}
 	return strings.Join(parts, "|")
-}
-
-func (m *srcModel) apply(row srcRow) {
-	table, key := m.tables[m.head.Table], m.key(row)
-	m.keys[m.head.Table+" "+key] = true
-	switch m.head.Op {
-	case change.Upsert:
-		if m.batch[m.head.Table] == nil {
-			m.batch[m.head.Table] = map[string]bool{}
-		}
-		if m.batch[m.head.Table][key] {
-			m.t.Errorf("table %s: key %s twice", m.head.Table, key)
-		}
-		m.batch[m.head.Table][key] = true
-		table[key] = row
-	case change.Patch:
-		have := table[key]
-		if have == nil {
-			m.t.Errorf("table %s: patch of the row %s, which the reader does not have", m.head.Table, key)
-			return
-		}
-		for c, v := range row {
-			have[c] = v
-		}
-	case change.Delete:
-		delete(table, key)
-	}
-}
-
-// end does what the scopes of the batch's tables say.
-func (m *srcModel) end(x manifest.Extract) {
-	for _, t := range x.Tables {
-		if t.Scope != manifest.Whole {
-			continue
-		}
-		for key := range m.tables[t.Name] {
-			if !m.batch[t.Name][key] {
-				delete(m.tables[t.Name], key)
-			}
-		}
-	}
-}
-
-// lines returns the rows of a table in the model, sorted.
-func (m *srcModel) lines(table string) []string {
-	var list []string
-	for _, row := range m.tables[table] {
-		list = append(list, fmt.Sprint(map[string]string(row)))
-	}
-	slices.Sort(list)
-	return list
 }
 
 // srcDB is an ERP's database.
@@ -194,7 +92,7 @@ func (db *srcDB) lines(c database.TableConfig) []string {
 	if c.DossierColumn != "" {
 		sql += " WHERE " + database.Quote(c.DossierColumn) + " = " + quoteText(c.Dossier) + " COLLATE BINARY"
 	}
-	var list []string
+	list := []string{}
 	err = db.Query(sql, func(s *sqlite3.Stmt) error {
 		row := map[string]string{}
 		for i, n := range names {
@@ -251,12 +149,12 @@ func (db *srcDB) keyOf(c database.TableConfig) []string {
 func (s *srcStream) export(full bool) manifest.Extract {
 	s.db.t.Helper()
 	ctx := context.Background()
-	s.model.begin()
+	s.model.Begin()
 	x, err := s.Read(ctx, s.name, full, s.model)
 	if err != nil {
 		s.db.t.Fatal(err)
 	}
-	s.model.end(x)
+	s.model.End(x)
 	s.publish(x)
 	return x
 }
@@ -288,8 +186,8 @@ func (s *srcStream) publish(x manifest.Extract) {
 func (s *srcStream) check(tables []database.TableConfig) {
 	s.db.t.Helper()
 	for _, t := range tables {
-		if d := cmp.Diff(s.db.lines(t), s.model.lines(t.Name)); d != "" {
-			s.db.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.ops)
+		if d := cmp.Diff(s.db.lines(t), s.model.Lines(t.Name)); d != "" {
+			s.db.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.Ops)
 		}
 	}
 }
@@ -306,4 +204,8 @@ func (db *srcDB) text(sql string) (text string) {
 		db.t.Fatal(err)
 	}
 	return text
+}
+
+func srcPending(epoch, sequence int64, digest string, x manifest.Extract) manifest.Pending {
+	return manifest.Pending{Position: manifest.Position{Epoch: epoch, Sequence: sequence, Digest: digest}, Kind: x.Kind, Cursor: x.Cursor}
 }

@@ -211,7 +211,7 @@ func srcProperty(t *testing.T, r *rand.Rand) {
 			for _, c := range configs[name] {
 				db.everKeys(c, s.model, ever)
 			}
-			for key := range s.model.keys {
+			for key := range s.model.Seen {
 				if !ever[key] {
 					t.Errorf("stream %s was shown the key %s", s.name, key)
 				}

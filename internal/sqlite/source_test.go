@@ -25,7 +25,7 @@ type srcHook struct {
 
 func (h *srcHook) Row(line []byte) error {
 	err := h.srcModel.Row(line)
-	if h.rows == h.at {
+	if h.Rows == h.at {
 		h.do()
 	}
 	return err
@@ -42,7 +42,7 @@ func TestSnapshot(t *testing.T) {
 	for round, full := range []bool{false, true, false} {
 		db.do("UPDATE t SET v=v+1; UPDATE u SET v=v+1")
 		before := map[string][]string{"t": db.lines(config[0]), "u": db.lines(config[1])}
-		s.model.begin()
+		s.model.Begin()
 		x, err := s.Read(context.Background(), s.name, full, &srcHook{s.model, 1500, func() {
 			db.do("UPDATE t SET v=-v; DELETE FROM t WHERE id%2=0; INSERT INTO u SELECT 10000+id, v FROM t; DELETE FROM u WHERE id<5")
 			srcOtherProcess(t, db.path, "UPDATE u SET v='other process' WHERE id=7; DELETE FROM t WHERE id=2999")
@@ -50,9 +50,9 @@ func TestSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.model.end(x)
+		s.model.End(x)
 		for name, want := range before {
-			if got := s.model.lines(name); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			if got := s.model.Lines(name); strings.Join(got, "\n") != strings.Join(want, "\n") {
 				t.Errorf("round %d, table %s: the batch is not what stood there when it began", round, name)
 			}
 		}
@@ -135,7 +135,7 @@ func TestHotJournal(t *testing.T) {
 	}
 	s.export(false)
 	s.check(config)
-	if n := len(s.model.lines("t")); n != 1 {
+	if n := len(s.model.Lines("t")); n != 1 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -187,7 +187,7 @@ func TestFailures(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	sink := &srcHook{newSrcModel(t), 100, cancel}
-	sink.begin()
+	sink.Begin()
 	if _, err := s.Read(ctx, "ACME/down", true, sink); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
@@ -245,8 +245,8 @@ func TestChinook(t *testing.T) {
 		UPDATE Employee SET ReportsTo = NULL WHERE EmployeeId = 1;
 		COMMIT`)
 	x = s.export(false)
-	if s.model.rows < 1000 || len(x.Tables) != 4 {
-		t.Errorf("%d rows, %d tables", s.model.rows, len(x.Tables))
+	if s.model.Rows < 1000 || len(x.Tables) != 4 {
+		t.Errorf("%d rows, %d tables", s.model.Rows, len(x.Tables))
 	}
 	s.check(config)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,7 +128,7 @@ func (w *touchWorld) random(t *testing.T, r *rand.Rand) {
 			for _, c := range w.config(d) {
 				db.everKeys(c, s.model, ever)
 			}
-			for key := range s.model.keys {
+			for key := range s.model.Seen {
 				if !ever[key] {
 					t.Errorf("stream %s was shown the key %s", s.name, key)
 				}
@@ -152,12 +153,12 @@ func (w *touchWorld) complete(t *testing.T, s *srcStream, was, now map[string]ma
 				gained = gained || !ok
 			}
 		}
-		if changed && !s.model.batch[w.u][user] {
-			t.Errorf("stream %s: user %s has attachments %v, had %v, and does not come whole: %v", s.name, user, have, had, s.model.batch[w.u])
+		if changed && !slices.Contains(s.model.Whole(w.u), user) {
+			t.Errorf("stream %s: user %s has attachments %v, had %v, and does not come whole: %v", s.name, user, have, had, s.model.Whole(w.u))
 		}
 		for key := range have {
-			if gained && !s.model.batch[w.a][key] {
-				t.Errorf("stream %s: user %s has attachments %v, had %v, and comes without %s: %v", s.name, user, have, had, key, s.model.batch[w.a])
+			if gained && !slices.Contains(s.model.Whole(w.a), key) {
+				t.Errorf("stream %s: user %s has attachments %v, had %v, and comes without %s: %v", s.name, user, have, had, key, s.model.Whole(w.a))
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -52,105 +51,11 @@ func TestTouches(t *testing.T) {
 			}
 			db.do(tt.sql)
 			for name, want := range map[string][]string{"A/down": tt.users, "B/down": tt.other} {
-				s := streams[name]
-				s.model.begin()
-				got := []string{}
-				x, err := s.Read(t.Context(), name, false, &touchSink{s.model, &got})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if fmt.Sprint(got) != fmt.Sprint(append([]string{}, want...)) {
-					t.Errorf("%s: users %v, want %v (tables %v)", name, got, want, x.Tables)
+				if got := streams[name].users("u"); !slices.Equal(got, want) {
+					t.Errorf("%s: users %v, want %v (%v)", name, got, want, streams[name].model.Ops)
 				}
 			}
 		})
-	}
-}
-
-// A user who is attached once more comes with all his attachments.
-func TestTouchesSiblings(t *testing.T) {
-	db := newSrcDB(t, touchSchema)
-	s := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A")})["A/down"]
-	db.do("INSERT INTO a VALUES('V2','002','two'), ('V2','003','three')")
-	s.export(false)
-	db.do("INSERT INTO a VALUES('V2','001','one')")
-	s.model.begin()
-	srcKeys.Store("a", []string{"u", "till"})
-	s.model.tables["a"] = nil // a till that had filtered all of it
-	if _, err := s.Read(t.Context(), s.name, false, s.model); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(s.model.lines("a")); got != 3 {
-		t.Errorf("%d attachments: %v", got, s.model.lines("a"))
-	}
-}
-
-// A touchSink notes the users that come whole.
-type touchSink struct {
-	*srcModel
-	users *[]string
-}
-
-func (s *touchSink) Row(line []byte) error {
-	if s.head.Table == "u" && s.head.Op == "upsert" {
-		*s.users = append(*s.users, strings.Split(string(line), `"`)[1])
-	}
-	return s.srcModel.Row(line)
-}
-
-// A setting that cannot be is refused, and says how it could.
-func TestTouchesRefused(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		config database.TableConfig
-		says   string
-	}{
-		{"no such table", database.TableConfig{Name: "a", Touches: "nobody"}, "ships no other table"},
-		{"itself", database.TableConfig{Name: "a", Touches: "A"}, "ships no other table"},
-		{"no reference", database.TableConfig{Name: "b", Touches: "u"}, "touches_columns = "},
-		{"too many columns", database.TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"u", "till"}}, "names 2"},
-		{"no such column", database.TableConfig{Name: "a", Touches: "u", TouchesColumns: []string{"z"}}, "does not exist"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			db := newSrcDB(t, touchSchema+"CREATE TABLE b(id INTEGER PRIMARY KEY)")
-			c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "u"}, tt.config}}})
-			err := c.Install(t.Context(), db.path, SourceOptions{})
-			if err == nil || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("%v, want %q in it", err, tt.says)
-			}
-		})
-	}
-}
-
-// To touch something from now on, or no more, ships nothing whole.
-func TestTouchesSetLater(t *testing.T) {
-	db := newSrcDB(t, touchSchema)
-	plain := touchConfig("A")
-	plain.Tables[1].Touches = ""
-	db.capture(map[string]database.SourceConfig{"A/down": plain})["A/down"].export(false)
-	for _, config := range []database.SourceConfig{touchConfig("A"), plain} {
-		s := db.capture(map[string]database.SourceConfig{"A/down": config})["A/down"]
-		x, err := s.Read(t.Context(), s.name, false, s.model)
-		if err != nil || len(x.Tables) != 0 {
-			t.Errorf("%+v, %v", x.Tables, err)
-		}
-	}
-}
-
-// What a till gets when a user moves to its dossier: he and his attachments.
-func TestTouchesMove(t *testing.T) {
-	db := newSrcDB(t, touchSchema)
-	streams := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
-	for _, s := range streams {
-		s.export(false)
-	}
-	db.do("UPDATE u SET d='B' WHERE code='V1'")
-	for name, want := range map[string][]string{"A/down": {"u delete code"}, "B/down": {"u upsert code,d,name,x", "a upsert u,till,note"}} {
-		s := streams[name]
-		s.export(false)
-		if !slices.Equal(s.model.ops, want) || s.model.rows != len(want) {
-			t.Errorf("%s: %q, %d rows, want %q", name, s.model.ops, s.model.rows, want)
-		}
 	}
 }
 
@@ -161,8 +66,8 @@ func TestTouchesNobody(t *testing.T) {
 	s.export(false)
 	db.do("PRAGMA foreign_keys=OFF; INSERT INTO a VALUES('V9','001','')")
 	s.export(false)
-	if want := []string{"a upsert u,till,note"}; !slices.Equal(s.model.ops, want) || s.model.rows != 1 {
-		t.Errorf("%q, %d rows, want %q, 1", s.model.ops, s.model.rows, want)
+	if want := []string{"a upsert u,till,note"}; !slices.Equal(s.model.Ops, want) || s.model.Rows != 1 {
+		t.Errorf("%q, %d rows, want %q, 1", s.model.Ops, s.model.Rows, want)
 	}
 }
 
@@ -201,10 +106,9 @@ func TestTouchesChanges(t *testing.T) {
 func (s *srcStream) users(table string) (keys []string) {
 	s.db.t.Helper()
 	s.export(false)
-	for key := range s.model.batch[table] {
+	for _, key := range s.model.Whole(table) {
 		keys = append(keys, strings.Trim(key, `"`))
 	}
-	slices.Sort(keys)
 	return keys
 }
 
@@ -238,8 +142,8 @@ func TestTouchesOtherStream(t *testing.T) {
 	b := &srcStream{Source: NewSource(db.path, c, SourceOptions{}), name: "B/down", model: newSrcModel(t), db: db}
 	db.do("INSERT INTO a VALUES('V2','001','')")
 	b.export(false)
-	if want := []string{"a upsert u,till,note"}; !slices.Equal(b.model.ops, want) || b.model.rows != 1 {
-		t.Errorf("%q, %d rows, want %q, 1", b.model.ops, b.model.rows, want)
+	if want := []string{"a upsert u,till,note"}; !slices.Equal(b.model.Ops, want) || b.model.Rows != 1 {
+		t.Errorf("%q, %d rows, want %q, 1", b.model.Ops, b.model.Rows, want)
 	}
 	a := db.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": plain})["A/down"]
 	a.export(false)

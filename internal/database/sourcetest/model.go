@@ -20,8 +20,10 @@ import (
 // A Model is a reader of one stream, in memory. It is the change.Sink of Read.
 type Model struct {
 	T testing.TB
-	// Keys are the columns of each table's key, by the table's name.
-	Keys map[string][]string
+	// Keys are the columns of each table's key, by the table's name; KeyOf
+	// says them for tables that are not in it.
+	Keys  map[string][]string
+	KeyOf func(table string) []string
 	// Canonical makes one text of keys that the database holds for equal;
 	// nil: those alone are that are written alike.
 	Canonical func(table, key string) string
@@ -85,8 +87,12 @@ func (m *Model) Row(line []byte) error {
 }
 
 func (m *Model) key(r row) string {
+	columns, ok := m.Keys[m.head.Table]
+	if !ok && m.KeyOf != nil {
+		columns = m.KeyOf(m.head.Table)
+	}
 	var parts []string
-	for _, k := range m.Keys[m.head.Table] {
+	for _, k := range columns {
 		parts = append(parts, r[k])
 	}
 	key := strings.Join(parts, "|")
@@ -133,6 +139,16 @@ func (m *Model) End(x manifest.Extract) {
 			}
 		}
 	}
+}
+
+// Forget takes a table's rows out of the model, as a reader does that keeps a
+// part of them alone.
+func (m *Model) Forget(table string) { delete(m.tables, table) }
+
+// Whole returns the keys of a table's rows that came whole in the batch,
+// sorted.
+func (m *Model) Whole(table string) []string {
+	return slices.Sorted(maps.Keys(m.batch[table]))
 }
 
 // Lines returns the rows of a table in the model, sorted; each as a map of
