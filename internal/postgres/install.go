@@ -90,7 +90,7 @@ func (c *Capture) SQL(ctx context.Context, dsn string, o SourceOptions) (string,
 // which are few.
 func (p *plan) script(role string, grants []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- For the owner of the ERP's tables, or a superuser: psql -v ON_ERROR_STOP=1 -f FILE\nBEGIN;\nSET LOCAL lock_timeout = '10s';\nSET LOCAL search_path = caisseauto, pg_catalog;\n")
+	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\nBEGIN;\nSET LOCAL lock_timeout = '10s';\nSET LOCAL search_path = caisseauto, pg_catalog;\n")
 	as := master
 	for _, s := range p.statements {
 		if (s.who == ours) != (as == ours) {
