@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,8 +40,29 @@ func (c *Capture) Install(ctx context.Context, dsn string, o SourceOptions) erro
 	})
 }
 
+// lockTries is how often the locks on several tables of the ERP's are tried
+// for, which have to be had all at once.
+const lockTries = 40
+
 // repair makes what is missing for one stream, or for all.
-func (s *Source) repair(ctx context.Context, stream string) error {
+func (s *Source) repair(ctx context.Context, stream string) (err error) {
+	for range lockTries {
+		if err = s.repairOnce(ctx, stream); !errors.Is(err, errTaken) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return explain(ctx, s.where, ctx.Err())
+		case <-time.After(time.Duration(20+rand.IntN(200)) * time.Millisecond):
+		}
+	}
+	return err
+}
+
+// errTaken says that a table is locked by somebody while we hold another.
+var errTaken = errors.New("tables are being written to")
+
+func (s *Source) repairOnce(ctx context.Context, stream string) error {
 	return s.write(ctx, func(c *session, tx pgx.Tx) error {
 		// One at a time: two hosts would make the same things.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('caisseauto'))"); err != nil {
@@ -47,6 +71,13 @@ func (s *Source) repair(ctx context.Context, stream string) error {
 		p, err := s.capture.plan(ctx, tx, c.path, stream)
 		if err != nil {
 			return err
+		}
+		for i, lock := range p.locks() {
+			if _, err := tx.Exec(ctx, lock); err != nil && i > 0 && code(err) == codeLockTimeout {
+				return fmt.Errorf("%w: %w", errTaken, err)
+			} else if err != nil {
+				return fmt.Errorf("%w (%s)", err, lock)
+			}
 		}
 		for _, st := range p.statements {
 			if _, err := tx.Exec(ctx, st.sql); err != nil {
@@ -90,7 +121,10 @@ func (c *Capture) SQL(ctx context.Context, dsn string, o SourceOptions) (string,
 // which are few.
 func (p *plan) script(role string, grants []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\nBEGIN;\nSET LOCAL lock_timeout = '10s';\nSET LOCAL search_path = caisseauto, pg_catalog;\n")
+	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\n-- It changes nothing but what is written here; if a table is busy, it ends at once and can be run again.\nBEGIN;\nSET LOCAL lock_timeout = '10s';\nSET LOCAL search_path = caisseauto, pg_catalog;\n")
+	for _, lock := range p.locks() {
+		b.WriteString(lock + ";\n")
+	}
 	as := master
 	for _, s := range p.statements {
 		if (s.who == ours) != (as == ours) {

@@ -38,10 +38,12 @@ type trigger struct {
 	clone    bool // of a partitioned table's
 }
 
-// A statement is one step of a plan, and whose rights it takes.
+// A statement is one step of a plan, and whose rights it takes; of one on a
+// table of the ERP's the table, as SQL.
 type statement struct {
-	sql string
-	who owner
+	sql   string
+	who   owner
+	table string
 }
 
 type owner int
@@ -53,7 +55,12 @@ const (
 )
 
 func (p *plan) add(who owner, format string, args ...any) {
-	p.statements = append(p.statements, statement{fmt.Sprintf(format, args...), who})
+	p.statements = append(p.statements, statement{sql: fmt.Sprintf(format, args...), who: who})
+}
+
+// on adds a statement on a table of the ERP's.
+func (p *plan) on(table, format string, args ...any) {
+	p.statements = append(p.statements, statement{fmt.Sprintf(format, args...), erps, table})
 }
 
 // plan compares the database with what it should have for one stream, or with
@@ -160,12 +167,12 @@ func (p *plan) triggersOf(t *captured) {
 			return
 		}
 		if there && !x.clone {
-			p.add(erps, "DROP TRIGGER %s ON %s", name, relation)
+			p.on(relation, "DROP TRIGGER %s ON %s", name, relation)
 		}
 		if !x.clone {
-			p.add(erps, "CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION caisseauto.%s()", name, fmt.Sprintf(event, relation), t.function())
+			p.on(relation, "CREATE TRIGGER %s AFTER %s EXECUTE FUNCTION caisseauto.%s()", name, fmt.Sprintf(event, relation), t.function())
 		}
-		p.add(erps, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation, name)
+		p.on(relation, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation, name)
 	}
 	const row, truncate = "INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW", "TRUNCATE ON %s FOR EACH STATEMENT"
 	before := len(p.statements)
@@ -174,7 +181,7 @@ func (p *plan) triggersOf(t *captured) {
 	make(t.sql(), t.truncateTrigger(), truncate)
 	for _, relation := range t.Partitions {
 		if x := at[relation+" "+t.rowTrigger()]; made || x.clone && !x.good {
-			p.add(erps, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation, t.rowTrigger())
+			p.on(relation, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation, t.rowTrigger())
 		}
 		make(relation, t.truncateTrigger(), truncate)
 	}
@@ -210,7 +217,7 @@ const nowSQL = `to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`
 func (p *plan) dropStale(configured map[int64]bool) {
 	for _, x := range p.triggers {
 		if !configured[x.tab] && !x.clone {
-			p.add(erps, "DROP TRIGGER %s ON %s", x.name, x.relation)
+			p.on(x.relation, "DROP TRIGGER %s ON %s", x.name, x.relation)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.known)) {
@@ -220,14 +227,44 @@ func (p *plan) dropStale(configured map[int64]bool) {
 	}
 }
 
-// problem returns the first statement that this role may not be able to run,
-// for a message; "" when there is none.
+// locks returns the statements that lock the ERP's tables on which there is
+// something to do. Only the first may wait: who waits while holding a lock can
+// be one of two in a deadlock, and the server may choose the ERP's transaction
+// to end. What a DROP takes is taken at once, for the same reason.
+func (p *plan) locks() (list []string) {
+	exclusive := map[string]bool{}
+	var tables []string
+	for _, s := range p.statements {
+		if s.who != erps {
+			continue
+		}
+		if !slices.Contains(tables, s.table) {
+			tables = append(tables, s.table)
+		}
+		exclusive[s.table] = exclusive[s.table] || strings.HasPrefix(s.sql, "DROP")
+	}
+	slices.Sort(tables)
+	for i, t := range tables {
+		mode := "SHARE ROW EXCLUSIVE"
+		if exclusive[t] {
+			mode = "ACCESS EXCLUSIVE"
+		}
+		lock := "LOCK TABLE " + t + " IN " + mode + " MODE"
+		if i > 0 {
+			lock += " NOWAIT"
+		}
+		list = append(list, lock)
+	}
+	return list
+}
+
+// problem says what is not as it should be, for a message: the first table of
+// the ERP's on which there is something to do.
 func (p *plan) problem() string {
 	for _, s := range p.statements {
-		if s.who != ours {
-			first, _, _ := strings.Cut(s.sql, "\n")
-			return first
+		if s.who == erps {
+			return "those of table " + s.table
 		}
 	}
-	return ""
+	return "the journal's own tables"
 }

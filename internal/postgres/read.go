@@ -37,7 +37,7 @@ func (s *Source) Read(ctx context.Context, stream string, full bool, sink change
 		}
 		problem := err
 		if err := s.repair(ctx, stream); errors.Is(err, database.ErrDenied) {
-			return manifest.Extract{}, fmt.Errorf("%w; nothing was sealed, because changes may have gone by them: %w", problem, err)
+			return manifest.Extract{}, fmt.Errorf("%w; nothing was sealed, because changes may have gone by them, and this role may not mend it: %w", problem, err)
 		} else if err != nil {
 			return manifest.Extract{}, err
 		}
