@@ -19,7 +19,7 @@ func TestInstallMeetsWriters(t *testing.T) {
 	c := NewCapture(map[string]database.SourceConfig{"A/down": {Tables: []database.TableConfig{{Name: "a"}, {Name: "b"}}}})
 	writer := pgtest.Connect(t, e.dsn)
 	ctx := context.Background()
-	if _, err := writer.Exec(ctx, "BEGIN; INSERT INTO b VALUES (1)"); err != nil {
+	if _, err := writer.Exec(ctx, "SET deadlock_timeout = '50ms'; BEGIN; INSERT INTO b VALUES (1)"); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
@@ -28,7 +28,7 @@ func TestInstallMeetsWriters(t *testing.T) {
 	if _, err := writer.Exec(ctx, "INSERT INTO a VALUES (1)"); err != nil {
 		t.Errorf("the ERP's own write: %v", err)
 	}
-	time.Sleep(1500 * time.Millisecond) // longer than deadlock_timeout
+	time.Sleep(300 * time.Millisecond)
 	if _, err := writer.Exec(ctx, "INSERT INTO a VALUES (2); COMMIT"); err != nil {
 		t.Errorf("the ERP's own write: %v", err)
 	}
