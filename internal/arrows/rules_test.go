@@ -37,7 +37,8 @@ var arrows = map[string][]string{
 	"testdata/schema":              {},
 
 	// What only tests import.
-	"internal/postgres/pgtest": {},
+	"internal/postgres/pgtest":     {},
+	"internal/collect/collecttest": {"internal/collect", "internal/database", "internal/change", "internal/sqlite/...", "internal/retail", "manifest", "testdata/..."},
 }
 
 // testArrows are allowed to test files beside those above: the real thing on
@@ -49,8 +50,8 @@ var testArrows = map[string][]string{
 	"internal/drop":      {"internal/drop/droptest", "internal/sftpd"},
 	"internal/drop/sftp": {"internal/drop/droptest", "internal/sftpd", "internal/durable"},
 	"internal/sftpd":     {"internal/drop/..."},
-	"internal/sqlite":    {"internal/database/...", "internal/retail", "testdata/..."},
-	"internal/postgres":  {"internal/postgres/pgtest", "internal/database/...", "internal/retail", "testdata/..."},
+	"internal/sqlite":    {"internal/collect/...", "internal/database/...", "internal/retail", "testdata/..."},
+	"internal/postgres":  {"internal/postgres/pgtest", "internal/collect/...", "internal/database/...", "internal/retail", "testdata/..."},
 	"internal/release":   {"keys"},
 	"internal/proof":     {"keys"},
 	"internal/verify":    {"testdata/..."},

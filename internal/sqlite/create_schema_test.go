@@ -75,12 +75,21 @@ func emptyTill(t *testing.T, o TillOptions) *Till {
 // TestCreateSchemaRetail: a till that has nothing makes the shop's tables from
 // a baseline, takes it, and captures its tickets.
 func TestCreateSchemaRetail(t *testing.T) {
-	s := newUpServer(t, schema.Retail+`INSERT INTO tva VALUES('N','Normal',2000);
+	path := filepath.Join(t.TempDir(), "erp.db")
+	erp := openPlain(t, path)
+	err := erp.Exec(schema.Retail + `INSERT INTO tva VALUES('N','Normal',2000);
 		INSERT INTO article(dossier,code,libelle,tva,prix) VALUES('ACME','1','un','N',100),('BETA','1','autre','N',1);
 		INSERT INTO caisse VALUES('ACME','017','','');
 		INSERT INTO utilisateur VALUES('U','ACME','nom','VENDEUR',x'00ff',1); INSERT INTO utilisateur_caisse VALUES('ACME','U','017');
-		INSERT INTO client(dossier,code,nom,points) VALUES('ACME','C1','Nom',3);`, collectUploads(""))
-	config := database.SourceConfig{Uploads: collectUploads("")}
+		INSERT INTO client(dossier,code,nom,points) VALUES('ACME','C1','Nom',3);`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := database.SourceConfig{}
+	for name, mode := range map[string]manifest.Mode{"client": manifest.Both, "reglement": manifest.Append, "ticket": manifest.Append,
+		"ticket_ligne": manifest.Append, "jet": manifest.Append, "parametre_caisse": manifest.Replace} {
+		config.Uploads = append(config.Uploads, database.UploadConfig{Name: name, Mode: mode, DossierColumn: "dossier", Dossier: "ACME"})
+	}
 	for _, name := range []string{"tva", "article", "caisse", "utilisateur", "utilisateur_caisse", "client", "parametre_caisse"} {
 		c := database.TableConfig{Name: name, DossierColumn: "dossier", Dossier: "ACME"}
 		switch name {
@@ -93,7 +102,7 @@ func TestCreateSchemaRetail(t *testing.T) {
 		}
 		config.Tables = append(config.Tables, c)
 	}
-	b := baselineOf(t, installed(t, s.path, config), "ACME/down")
+	b := baselineOf(t, installed(t, path, config), "ACME/down")
 	till := emptyTill(t, TillOptions{Outbox: &OutboxOptions{Dossier: "ACME", Till: "017"}})
 	made, err := till.CreateSchema(t.Context(), b.m)
 	if err != nil || len(made) != 11 || len(CreateSchemaSQL(b.m)) != 11 {
@@ -106,7 +115,7 @@ func TestCreateSchemaRetail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tab := range b.m.Tables {
-		sameRows(t, s.erp, till.conn, &tab, "")
+		sameRows(t, erp, till.conn, &tab, "")
 	}
 	if got := queryText(t, till.conn, "SELECT code, points FROM client"); got != "'C1',NULL" {
 		t.Error(got)
