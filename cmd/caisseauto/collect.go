@@ -276,6 +276,7 @@ type collectResult struct {
 	Quarantined  int64   `json:"quarantined"`
 	Conflicts    int64   `json:"conflicts"`
 	Receipt      bool    `json:"receipt_written"`
+	Elsewhere    bool    `json:"elsewhere,omitempty"` // another host is at it
 	Elapsed      float64 `json:"seconds"`
 	Error        string  `json:"error,omitempty"`
 }
@@ -285,8 +286,12 @@ func (c *collection) print(results []collectResult) error {
 		return term.JSON(c.app.stdout, results)
 	}
 	t := term.NewTable("dossier", "till", "batch", "batches", "rows", "new", "known", "quarantined", "conflicts", "receipt", "time")
-	quiet := 0
+	quiet, elsewhere := 0, 0
 	for _, r := range results {
+		if r.Elsewhere {
+			elsewhere++
+			continue
+		}
 		if r.Batches == 0 && r.Error == "" && !r.Receipt {
 			quiet++
 			continue
@@ -308,6 +313,9 @@ func (c *collection) print(results []collectResult) error {
 	}
 	if quiet > 0 {
 		c.app.printf("nothing new from %d tills\n", quiet)
+	}
+	if elsewhere > 0 {
+		c.app.printf("another host collects from %d tills\n", elsewhere)
 	}
 	return nil
 }

@@ -107,6 +107,12 @@ func (w *worker) collect(ctx context.Context, j job, r *collectResult) error {
 	if err != nil || quiet {
 		return err
 	}
+	release, ours, err := w.db.Claim(ctx, stream)
+	if err != nil || !ours {
+		r.Elsewhere = err == nil
+		return err
+	}
+	defer release()
 	if w.drop != nil {
 		if _, err := w.fetch(ctx, stream, nil); err != nil {
 			return err
