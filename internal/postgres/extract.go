@@ -126,7 +126,7 @@ func (r *carried) keyPlaces() []int {
 // value here, whatever the column's collation or type; the padding of a
 // character(n) is none of it.
 func (c *captured) mine(row, dossier string) string {
-	return fmt.Sprintf("%s.%s::text = %s", row, quote(c.dossier), dossier)
+	return c.Column(c.dossier).text(row) + " = " + dossier
 }
 
 // readWhole sends every row of the table that is the stream's.

@@ -132,9 +132,8 @@ func (s *stream) publish(x manifest.Extract) {
 
 // lines returns the rows of a table that belong to a dossier, in the form of
 // the model, each value as Read is to write it.
-func (e *erp) lines(c *Capture, t database.TableConfig) []string {
+func (e *erp) lines(s *session, table *Table, t database.TableConfig) []string {
 	e.t.Helper()
-	table := e.tables(c)[tableRef{t.Schema, t.Name}]
 	var columns []*Column
 	var names []string
 	for i := range table.Columns {
@@ -147,12 +146,7 @@ func (e *erp) lines(c *Capture, t database.TableConfig) []string {
 		sql += " WHERE " + quote(t.DossierColumn) + "::text = " + literal(t.Dossier)
 	}
 	list := []string{}
-	s, err := open(context.Background(), e.dsn, 0)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	defer s.Close(context.Background())
-	err = each(context.Background(), s, sql, nil, func(row [][]byte) error {
+	err := each(context.Background(), s, sql, nil, func(row [][]byte) error {
 		m := map[string]string{}
 		for i, col := range columns {
 			b, err := col.wire.appendValue(nil, row[i])
@@ -174,8 +168,14 @@ func (e *erp) lines(c *Capture, t database.TableConfig) []string {
 // check compares the model with the database, by value.
 func (s *stream) check() {
 	s.e.t.Helper()
+	conn, err := open(context.Background(), s.e.dsn, 0)
+	if err != nil {
+		s.e.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	tables := s.e.tables(s.capture)
 	for _, t := range s.capture.streams[s.name].Tables {
-		if d := cmp.Diff(s.e.lines(s.capture, t), s.model.Lines(t.Name)); d != "" {
+		if d := cmp.Diff(s.e.lines(conn, tables[tableRef{t.Schema, t.Name}], t), s.model.Lines(t.Name)); d != "" {
 			s.e.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.Ops)
 		}
 	}

@@ -146,7 +146,8 @@ func (p *plan) table(t *captured, journalLost bool) {
 
 // function plans the table's trigger function.
 func (p *plan) function(t *captured) {
-	if p.functions[t.function()] != signature(t.body(), true, functionConfig) {
+	config, _ := t.functionConfig()
+	if p.functions[t.function()] != signature(t.body(), true, config) {
 		p.add(ours, "%s", t.functionSQL())
 	}
 }

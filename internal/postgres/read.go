@@ -156,7 +156,8 @@ func (s *Source) extract(ctx context.Context, tx pgx.Tx, p *plan, stream string,
 
 // decide says which tables go whole: all of a baseline; one that is shipped
 // otherwise than before or whose triggers may have missed something; one with
-// an entry that names no row, after a TRUNCATE or the renaming of its key.
+// an entry that names no row, after a TRUNCATE or the renaming of its key; and
+// one with a row whose key is written otherwise than it was.
 func (e *extraction) decide(p *plan, last cursor, next *cursor, baseline bool) ([]*extracted, error) {
 	dirty := map[int64]bool{}
 	if !baseline {
@@ -169,7 +170,14 @@ func (e *extraction) decide(p *plan, last cursor, next *cursor, baseline bool) (
 	for _, t := range p.tables {
 		m := mark{Shape: t.shape(), Generation: p.generation[t.tab]}
 		next.Tables[t.Name] = m
-		list = append(list, &extracted{carried: t, whole: baseline || dirty[t.tab] || last.Tables[t.Name] != m})
+		x := &extracted{carried: t, whole: baseline || dirty[t.tab] || last.Tables[t.Name] != m}
+		if !x.whole && e.changed[t.tab] {
+			var err error
+			if x.whole, err = e.delta(x).rewritten(); err != nil {
+				return nil, fmt.Errorf("table %s: %w", t.sql(), err)
+			}
+		}
+		list = append(list, x)
 	}
 	wholeWithTouched(list)
 	return list, nil

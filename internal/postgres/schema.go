@@ -32,6 +32,7 @@ type Column struct {
 	Base      uint32 // OID of that type
 	Declared  string // the type in SQL, a domain's name
 	Collation string // as SQL; empty: the default, or none
+	Folding   bool   // texts that are not the same may be equal in the collation
 	NotNull   bool
 	Generated bool // cannot be written to
 	Identity  string
@@ -142,7 +143,7 @@ func readColumns(ctx context.Context, q querier, tables map[uint32]*Table, oids 
 	rows, err := q.Query(ctx, `SELECT a.attrelid, a.attname, a.attnum, format_type(b.oid, b.mod), b.oid, format_type(a.atttypid, a.atttypmod),
 			CASE WHEN a.attcollation IN (0, 100) THEN '' ELSE (SELECT format('%I.%I', s.nspname, l.collname)
 				FROM pg_collation AS l JOIN pg_namespace AS s ON s.oid = l.collnamespace WHERE l.oid = a.attcollation) END,
-			a.attnotnull, a.attgenerated <> '', a.attidentity::text
+			EXISTS (SELECT 1 FROM pg_collation AS l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), a.attnotnull, a.attgenerated <> '', a.attidentity::text
 		FROM pg_attribute AS a, LATERAL (
 			WITH RECURSIVE d(oid, typtype, base, mod, next, depth) AS (
 				SELECT t.oid, t.typtype, t.typbasetype, a.atttypmod, t.typtypmod, 0 FROM pg_type AS t WHERE t.oid = a.atttypid
@@ -156,7 +157,7 @@ func readColumns(ctx context.Context, q querier, tables map[uint32]*Table, oids 
 	for rows.Next() {
 		var oid uint32
 		var c Column
-		if err := rows.Scan(&oid, &c.Name, &c.Number, &c.Type, &c.Base, &c.Declared, &c.Collation, &c.NotNull, &c.Generated, &c.Identity); err != nil {
+		if err := rows.Scan(&oid, &c.Name, &c.Number, &c.Type, &c.Base, &c.Declared, &c.Collation, &c.Folding, &c.NotNull, &c.Generated, &c.Identity); err != nil {
 			return err
 		}
 		c.wire = wires[c.Base]

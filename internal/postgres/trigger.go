@@ -4,17 +4,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"caisseauto/internal/database"
 )
 
 // What the triggers are to do, and why so:
 //
 //   - They only ever append to the journal. It has no constraint that could
 //     fail, and nobody ever locks it against inserts.
-//   - The function names no column of the table: a row is looked at as JSON,
-//     where a column that was renamed or dropped is NULL and no error. A NULL in
-//     a key makes the whole table go once.
-//   - It runs with the rights of its owner, so that the ERP's roles need none
-//     on the journal, and with a search_path of its own.
+//   - What could fail happens in a block that catches it: a column that was
+//     renamed, dropped or is of another type now, a type's own output function.
+//     The entry names no row then, and the whole table goes once.
+//   - They look at the columns that they need, one by one: a row as a whole may
+//     be larger than any value can be, and a json column may hold what jsonb
+//     refuses (\u0000, 1e1000000).
+//   - The function runs with the rights of its owner, so that the ERP's roles
+//     need none on the journal, and with settings of its own.
 //   - Row triggers, because a statement's trigger on a partitioned table does
 //     not see what is written to a partition directly. ENABLE ALWAYS, because
 //     session_replication_role = replica passes over ordinary ones.
@@ -28,110 +33,175 @@ import (
 
 const journal = "caisseauto.caisseauto_journal"
 
-// hugeRow is the size, in bytes, from which on the JSON of a row may be more
-// than jsonb can hold: a string there ends at 256 MiB, and a bytea is written
-// in hexadecimal digits.
-const hugeRow = 100_000_000
-
 func (c *captured) function() string { return fmt.Sprintf("caisseauto_%d", c.tab) }
 
 func (c *captured) rowTrigger() string { return fmt.Sprintf("caisseauto_%d_row", c.tab) }
 
 func (c *captured) truncateTrigger() string { return fmt.Sprintf("caisseauto_%d_truncate", c.tab) }
 
-// functionConfig is pg_proc.proconfig of the functions, in its order.
-var functionConfig = []string{"search_path=pg_catalog", "extra_float_digits=1", "bytea_output=hex"}
+// keySettings are those under which a key is written as sessionSQL has it
+// read: as pg_proc.proconfig has them, and as SQL. Each costs every row some
+// time, and most keys need none.
+var keySettings = [][2]string{{"DateStyle=iso, ymd", "DateStyle = iso, ymd"}, {"TimeZone=UTC", "TimeZone = 'UTC'"},
+	{"IntervalStyle=postgres", "IntervalStyle = postgres"}, {"extra_float_digits=1", "extra_float_digits = 1"},
+	{"bytea_output=hex", "bytea_output = hex"}, {"lc_monetary=C", "lc_monetary = 'C'"}}
+
+// functionConfig returns pg_proc.proconfig of the function, and its SQL.
+func (c *captured) functionConfig() (stored []string, sql string) {
+	stored, sql = []string{"search_path=pg_catalog"}, " SET search_path = pg_catalog"
+	if slices.ContainsFunc(c.looked(), func(col *Column) bool { return !col.plain() }) {
+		for _, s := range keySettings {
+			stored, sql = append(stored, s[0]), sql+" SET "+s[1]
+		}
+	}
+	return stored, sql
+}
 
 // functionSQL returns the statement that makes the table's function.
 func (c *captured) functionSQL() string {
-	return fmt.Sprintf("CREATE OR REPLACE FUNCTION caisseauto.%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"+
-		" SET search_path = pg_catalog SET extra_float_digits = 1 SET bytea_output = 'hex' AS $caisseauto$%s$caisseauto$",
-		c.function(), c.body())
+	_, set := c.functionConfig()
+	body, tag := c.body(), "$caisseauto$"
+	for strings.Contains(body, tag) { // in a column's name
+		tag = tag[:len(tag)-1] + "_$"
+	}
+	return fmt.Sprintf("CREATE OR REPLACE FUNCTION caisseauto.%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER%s AS %s%s%[3]s",
+		c.function(), set, tag, body)
 }
 
-// body returns the function's text, word for word as pg_proc keeps it. Names
-// stand in it as literals alone.
+// body returns the function's text, word for word as pg_proc keeps it.
 func (c *captured) body() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("\n-- Journals the changes of %s for caisseauto.", strings.ReplaceAll(strings.ReplaceAll(c.sql(), "$caisseauto$", ""), "\n", " "))
-	line("DECLARE o jsonb; n jsonb;%s", c.maskVariables())
-	line("BEGIN")
-	line("  IF to_regclass('%s') IS NULL THEN RETURN NULL; END IF; -- dropped: the next export ships the table whole", journal)
-	line("  IF TG_OP = 'TRUNCATE' THEN")
-	line("    INSERT INTO %s(tab) VALUES (%d)%s;", journal, c.tab, c.touchedWhole())
-	line("    RETURN NULL;")
-	line("  END IF;")
-	line("  IF TG_OP <> 'INSERT' THEN%s END IF;", c.asJSON("o", "OLD"))
-	line("  IF TG_OP <> 'DELETE' THEN%s END IF;", c.asJSON("n", "NEW"))
-	line("  IF TG_OP = 'INSERT' THEN")
-	line("    INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, c.values(c.entry("n", c.newMask()), "n"))
-	line("  ELSIF TG_OP = 'DELETE' THEN")
-	line("    INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, c.values(c.entry("o", "NULL"), "o"))
-	line("  ELSIF %s THEN", c.moved())
-	line("    INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, c.values(c.entry("o", "NULL")+", "+c.entry("n", "NULL"), "o", "n"))
-	if !c.masks {
-		line("  ELSE")
-		line("    INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, c.values(c.entry("n", "-1"), "o", "n"))
-	} else {
-		c.maskedUpdate(line)
+	line("\n-- Journals the changes of %s for caisseauto.", strings.ReplaceAll(c.sql(), "\n", " "))
+	// A session keeps the plans for a column's type until the text changes.
+	line("-- The columns that it looks at, as they are declared: %s.", c.lookedPrint())
+	line("DECLARE usable boolean; seen boolean := false; m bigint;")
+	line("  ok text[]; od text; nk text[]; nd text; -- key and dossier of the old and the new row")
+	if c.touch != nil {
+		line("  ot text[]; nt text[]; -- the key of the row that it touches")
 	}
+	line("BEGIN")
+	line("  BEGIN")
+	line("    usable := has_table_privilege(to_regclass('%s'), 'INSERT');", journal)
+	line("    IF TG_OP IN ('UPDATE', 'DELETE') THEN%s END IF;", c.look("o", "OLD"))
+	line("    IF TG_OP IN ('INSERT', 'UPDATE') THEN%s END IF;", c.look("n", "NEW"))
+	if c.masks {
+		line("    IF TG_OP = 'UPDATE' THEN m := %s; END IF;", c.mask())
+	}
+	line("    seen := true;")
+	line("  EXCEPTION WHEN OTHERS THEN NULL; -- the table is not as it was: it goes whole")
+	line("  END;")
+	line("  IF usable IS NOT TRUE THEN RETURN NULL; END IF; -- no journal: the next export ships every table whole")
+	line("  IF TG_OP = 'TRUNCATE' OR NOT seen THEN")
+	line("    INSERT INTO %s(tab) VALUES (%d)%s;", journal, c.tab, c.touchedWhole())
+	line("  ELSIF TG_OP = 'INSERT' THEN")
+	c.insert(line, c.entry("n", c.newMask())+c.touching("n"))
+	line("  ELSIF TG_OP = 'DELETE' THEN")
+	c.insert(line, c.entry("o", "NULL")+c.touching("o"))
+	line("  ELSIF ok IS DISTINCT FROM nk OR od IS DISTINCT FROM nd THEN")
+	c.insert(line, c.entry("o", "NULL")+", "+c.entry("n", "NULL")+c.touching("o", "n"))
+	c.update(line)
 	line("  END IF;")
 	line("  RETURN NULL;")
 	line("END ")
 	return b.String()
 }
 
-// asJSON returns the statements that put a row into a variable.
-func (c *captured) asJSON(variable, row string) string {
-	return fmt.Sprintf(" IF pg_column_size(%[2]s) < %[3]d THEN %[1]s := to_jsonb(%[2]s);"+
-		" ELSE BEGIN %[1]s := to_jsonb(%[2]s); EXCEPTION WHEN OTHERS THEN %[1]s := NULL; END; END IF;", variable, row, hugeRow)
+// insert writes the statement that appends entries to the journal.
+func (c *captured) insert(line func(string, ...any), entries string) {
+	line("    INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, entries)
 }
 
-// field returns a column of a row as text.
-func field(row, column string) string { return row + "->>" + literal(column) }
+// update writes the branches of an update that leaves key and dossier alone.
+func (c *captured) update(line func(string, ...any)) {
+	if !c.masks {
+		line("  ELSE")
+		c.insert(line, c.entry("n", "-1")+c.touching("o", "n"))
+		return
+	}
+	line("  ELSIF m <> 0 THEN")
+	c.insert(line, c.entry("n", "m")+c.touching("o", "n"))
+	if c.touch != nil {
+		// An update that changes no tracked column touches nothing, unless
+		// it is another row that is touched now.
+		line("  ELSIF ot IS DISTINCT FROM nt THEN")
+		c.insert(line, strings.TrimPrefix(c.touching("o", "n"), ", "))
+	}
+}
+
+// looked returns the columns whose text goes into the journal.
+func (c *captured) looked() []*Column {
+	list := slices.Clone(c.key)
+	if c.dossier != "" {
+		list = append(list, c.Column(c.dossier))
+	}
+	if c.touch != nil {
+		for _, name := range c.touch.columns {
+			list = append(list, c.Column(name))
+		}
+	}
+	return list
+}
+
+// lookedPrint returns a digest of what the function knows of the columns that
+// it looks at.
+func (c *captured) lookedPrint() string {
+	list := c.looked()
+	for _, name := range c.tracked {
+		list = append(list, c.Column(name))
+	}
+	texts := make([]string, len(list))
+	for i, col := range list {
+		texts[i] = col.Name + " " + col.Declared
+	}
+	return database.Fingerprint(texts...)
+}
+
+// look returns the statements that read from a row what goes into the journal.
+func (c *captured) look(variable, row string) string {
+	sql := fmt.Sprintf(" %sk := %s;", variable, c.array(row, c.names()))
+	if c.dossier != "" {
+		sql += fmt.Sprintf(" %sd := %s;", variable, c.Column(c.dossier).text(row))
+	}
+	if c.touch != nil {
+		sql += fmt.Sprintf(" %st := %s;", variable, c.array(row, c.touch.columns))
+	}
+	return sql
+}
 
 // array returns some columns of a row as a text array.
-func array(row string, columns []string) string {
+func (c *captured) array(row string, columns []string) string {
 	list := make([]string, len(columns))
-	for i, c := range columns {
-		list[i] = field(row, c)
+	for i, name := range columns {
+		list[i] = c.Column(name).text(row)
 	}
 	return "ARRAY[" + strings.Join(list, ", ") + "]"
 }
 
 // entry returns the VALUES of one journal entry.
-func (c *captured) entry(row, mask string) string {
-	dossier := "NULL"
-	if c.dossier != "" {
-		dossier = field(row, c.dossier)
-	}
-	return fmt.Sprintf("(%d, %s, %s, %s)", c.tab, dossier, mask, array(row, c.names()))
-}
-
-// values adds to entries those of what some states of the row touch.
-func (c *captured) values(entries string, rows ...string) string {
-	if c.touch == nil {
-		return entries
-	}
-	return entries + c.touching(rows...)
+func (c *captured) entry(variable, mask string) string {
+	return fmt.Sprintf("(%d, %[2]sd, %s, %[2]sk)", c.tab, variable, mask)
 }
 
 // touching returns the VALUES of the entries of what states of the row touch,
 // each with a comma before it.
-func (c *captured) touching(rows ...string) string {
+func (c *captured) touching(variables ...string) string {
+	if c.touch == nil {
+		return ""
+	}
 	var b strings.Builder
-	for _, row := range rows {
+	for _, v := range variables {
 		mask := touchedOld
-		if row == "n" {
+		if v == "n" {
 			mask = touchedNow
 		}
-		fmt.Fprintf(&b, ", (%d, NULL, %s, %s)", c.touch.tab, mask, array(row, c.touch.columns))
+		fmt.Fprintf(&b, ", (%d, NULL, %s, %st)", c.touch.tab, mask, v)
 	}
 	return b.String()
 }
 
-// touchedWhole returns the entry of the touched table after a TRUNCATE here.
+// touchedWhole returns the entry of the touched table when nobody knows which
+// of its rows it is.
 func (c *captured) touchedWhole() string {
 	if c.touch == nil {
 		return ""
@@ -148,57 +218,11 @@ func (c *captured) newMask() string {
 	return "-1"
 }
 
-// moved returns the condition that an update gave the row another key or
-// another dossier, be it only in the writing.
-func (c *captured) moved() string {
-	columns := c.names()
-	if c.dossier != "" && !slices.Contains(columns, c.dossier) {
-		columns = append(columns, c.dossier)
-	}
-	return array("o", columns) + " IS DISTINCT FROM " + array("n", columns)
-}
-
-// jsonOID is the type json, which keeps its text as it was written. jsonb does
-// not, so that columns of that type are compared out of another form.
-const jsonOID = 114
-
-func (c *captured) maskVariables() string {
-	if !c.masks {
-		return ""
-	}
-	return " m bigint; oj json; nj json;"
-}
-
-// maskedUpdate writes the branch of an update that changed some columns.
-func (c *captured) maskedUpdate(line func(string, ...any)) {
-	line("  ELSE")
-	if slices.ContainsFunc(c.tracked, func(name string) bool { return c.Column(name).Base == jsonOID }) {
-		line("    oj := row_to_json(OLD); nj := row_to_json(NEW);")
-	}
-	line("    m := %s;", c.mask())
-	line("    IF o IS NULL OR n IS NULL THEN m := -1; END IF;")
-	line("    IF m <> 0 THEN")
-	line("      INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, c.entry("n", "m"))
-	line("    END IF;")
-	if c.touch == nil {
-		return
-	}
-	// An update that changes no tracked column touches nothing, unless it
-	// is another row that is touched now.
-	line("    IF m <> 0 OR %s IS DISTINCT FROM %s THEN", array("o", c.touch.columns), array("n", c.touch.columns))
-	line("      INSERT INTO %s(tab, dossier, mask, k) VALUES %s;", journal, strings.TrimPrefix(c.touching("o", "n"), ", "))
-	line("    END IF;")
-}
-
 // mask returns the expression of the changed columns.
 func (c *captured) mask() string {
 	var bits, beyond []string
 	for i, name := range c.tracked {
-		o, n := field("o", name), field("n", name)
-		if c.Column(name).Base == jsonOID {
-			o, n = field("oj", name), field("nj", name)
-		}
-		differs := "(" + n + ") IS DISTINCT FROM (" + o + ")"
+		differs := c.Column(name).differs()
 		if i < maskBits {
 			bits = append(bits, fmt.Sprintf("CASE WHEN %s THEN %d ELSE 0 END", differs, int64(1)<<i))
 		} else {

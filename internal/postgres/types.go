@@ -29,8 +29,74 @@ var wires = map[uint32]wire{
 	700: wireReal, 701: wireReal,
 }
 
-// bpcharOID is character(n), whose trailing blanks count for nothing.
-const bpcharOID = 1042
+// The built-in types by their OIDs, where one is treated apart.
+const (
+	boolOID    = 16
+	charOID    = 18 // "char"
+	nameOID    = 19
+	int8OID    = 20
+	int2OID    = 21
+	int4OID    = 23
+	textOID    = 25
+	oidOID     = 26
+	bpcharOID  = 1042 // character(n), whose trailing blanks count for nothing
+	varcharOID = 1043
+	dateOID    = 1082
+	timeOID    = 1083
+	stampOID   = 1114
+	stampTZOID = 1184
+	numericOID = 1700
+	uuidOID    = 2950
+	// From here on a type is somebody's own
+	// (src/include/access/transam.h, FirstNormalObjectId).
+	firstOwnOID = 16384
+)
+
+// plain reports whether the text of the column's values is the same under all
+// settings that a session can have.
+func (c *Column) plain() bool {
+	switch c.Base {
+	case boolOID, charOID, nameOID, int8OID, int2OID, int4OID, textOID, oidOID, bpcharOID, varcharOID, numericOID, uuidOID:
+		return true
+	}
+	return false
+}
+
+// text returns the expression of the text of a column of a row: that which
+// PostgreSQL writes for it. A cast to text may be somebody's own function, for
+// a type of his.
+func (c *Column) text(row string) string {
+	column := row + "." + quote(c.Name)
+	if c.Base < firstOwnOID {
+		return column + "::text"
+	}
+	return fmt.Sprintf("CASE WHEN %[1]s IS DISTINCT FROM NULL THEN concat(%[1]s) END", column)
+}
+
+// exact reports whether values of the column that are equal are equally
+// written.
+func (c *Column) exact() bool {
+	switch c.Base {
+	case boolOID, charOID, int8OID, int2OID, int4OID, oidOID, uuidOID, dateOID, timeOID, stampOID, stampTZOID:
+		return true
+	case textOID, varcharOID, nameOID:
+		return !c.Folding
+	case numericOID:
+		return c.Type != "numeric" // with a scale
+	}
+	return false
+}
+
+// differs returns the condition that OLD and NEW have other values in the
+// column. Where equal ones may be written otherwise (1.0 and 1.00), or nobody
+// knows what is equal (json), their bytes are compared.
+func (c *Column) differs() string {
+	o, n := "OLD."+quote(c.Name), "NEW."+quote(c.Name)
+	if c.exact() {
+		return n + " IS DISTINCT FROM " + o
+	}
+	return fmt.Sprintf("ROW(%s) *<> ROW(%s)", n, o)
+}
 
 // sentType returns the type that a manifest declares for a column: the
 // server's own word for it where SQLite makes the right affinity of that, and
