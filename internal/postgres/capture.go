@@ -283,7 +283,11 @@ func (r *carried) described() []manifest.Column {
 	return list
 }
 
-// shape returns the digest that stands in a mark: of what is shipped.
+// shape returns the digest that stands in a mark: of what is shipped, and
+// where it matters of what the bits of a mask mean.
 func (r *carried) shape() string {
+	if r.patches {
+		return database.Fingerprint(fmt.Sprintf("%q %q %q", r.described(), r.names(), r.tracked), r.sql(), r.dossier, r.value)
+	}
 	return database.Fingerprint(fmt.Sprintf("%q %q", r.described(), r.names()), r.sql(), r.dossier, r.value)
 }

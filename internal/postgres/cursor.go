@@ -29,8 +29,15 @@ type cursor struct {
 // A mark is the state of a table up to which its journal is to be trusted.
 type mark struct {
 	Shape      string `json:"shape"`      // digest of what is shipped: columns, types, key, dossier
-	Generation int64  `json:"generation"` // how often changes may have gone by the table's triggers
+	Generation int64  `json:"generation"` // another one when changes may have gone by the table's triggers
+	// Writers are the transactions that may have been at work with an older
+	// function than the table's present one, and were not over when the batch
+	// was read. What they did with it is not to be trusted.
+	Writers string `json:"writers,omitempty"`
 }
+
+// is reports whether a table was shipped as it is now.
+func (m mark) is(n mark) bool { return m.Shape == n.Shape && m.Generation == n.Generation }
 
 func parseCursor(s string) (c cursor, err error) {
 	if s == "" {

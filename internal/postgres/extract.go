@@ -26,6 +26,7 @@ type extraction struct {
 	line []byte
 	// What the journal has since the last batch, by table number.
 	changed, dirty map[int64]bool
+	writers        map[uint32][]string // by table, of the time just before the snapshot
 }
 
 // extracted is a table in an extraction.

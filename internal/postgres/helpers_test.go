@@ -24,12 +24,26 @@ type erp struct {
 	*pgx.Conn
 	t   testing.TB
 	dsn string
+	own *session // with our settings, for the comparison
 }
 
 func newERP(t testing.TB, schema string) *erp {
 	t.Helper()
 	dsn := pgtest.Get(t).NewDatabase(t, schema)
-	return &erp{pgtest.Connect(t, dsn), t, dsn}
+	own, err := open(context.Background(), dsn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { own.Close(context.Background()) })
+	return &erp{pgtest.Connect(t, dsn), t, dsn, own}
+}
+
+// clear empties the database for the next of several cases: that is quicker
+// than a database for each.
+func (e *erp) clear(t testing.TB, schema string) {
+	e.t = t
+	e.do("RESET ROLE; RESET ALL; DROP SCHEMA IF EXISTS caisseauto CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC")
+	e.do(schema)
 }
 
 func (e *erp) do(sql string) {
@@ -68,21 +82,20 @@ func (e *erp) stream(c *Capture, name string) *stream {
 	s := &stream{Source: NewSource(e.dsn, c, SourceOptions{Log: slog.New(slog.NewTextHandler(log, nil))}), name: name, e: e, log: log,
 		model: &sourcetest.Model{T: e.t, Keys: map[string][]string{}}}
 	e.t.Cleanup(func() { s.Close() })
-	for _, t := range c.streams[name].Tables {
+	return s
+}
+
+// keys tells the model the keys of the tables, which the ERP may rename.
+func (s *stream) keys() {
+	tables := s.e.tables(s.capture)
+	for _, t := range s.capture.streams[s.name].Tables {
 		s.model.Keys[t.Name] = t.Key
-		if len(t.Key) == 0 {
-			for _, table := range e.tables(c) {
-				if table.Name == t.Name {
-					x, err := table.keyOf(nil)
-					if err != nil {
-						e.t.Fatal(err)
-					}
-					s.model.Keys[t.Name] = x.Columns
-				}
+		if table := tables[tableRef{t.Schema, t.Name}]; table != nil && len(t.Key) == 0 {
+			if x, err := table.keyOf(nil); err == nil {
+				s.model.Keys[t.Name] = x.Columns
 			}
 		}
 	}
-	return s
 }
 
 func (e *erp) tables(c *Capture) map[tableRef]*Table {
@@ -97,6 +110,7 @@ func (e *erp) tables(c *Capture) map[tableRef]*Table {
 // export reads a batch into the model and publishes it.
 func (s *stream) export(full bool) manifest.Extract {
 	s.e.t.Helper()
+	s.keys()
 	s.model.Begin()
 	x, err := s.Read(context.Background(), s.name, full, s.model)
 	if err != nil {
@@ -146,7 +160,7 @@ func (e *erp) lines(s *session, table *Table, t database.TableConfig) []string {
 		sql += " WHERE " + quote(t.DossierColumn) + "::text = " + literal(t.Dossier)
 	}
 	list := []string{}
-	err := each(context.Background(), s, sql, nil, func(row [][]byte) error {
+	err := each(context.Background(), s, sql, []any{pgx.QueryExecModeExec}, func(row [][]byte) error {
 		m := map[string]string{}
 		for i, col := range columns {
 			b, err := col.wire.appendValue(nil, row[i])
@@ -168,14 +182,9 @@ func (e *erp) lines(s *session, table *Table, t database.TableConfig) []string {
 // check compares the model with the database, by value.
 func (s *stream) check() {
 	s.e.t.Helper()
-	conn, err := open(context.Background(), s.e.dsn, 0)
-	if err != nil {
-		s.e.t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
 	tables := s.e.tables(s.capture)
 	for _, t := range s.capture.streams[s.name].Tables {
-		if d := cmp.Diff(s.e.lines(conn, tables[tableRef{t.Schema, t.Name}], t), s.model.Lines(t.Name)); d != "" {
+		if d := cmp.Diff(s.e.lines(s.e.own, tables[tableRef{t.Schema, t.Name}], t), s.model.Lines(t.Name)); d != "" {
 			s.e.t.Fatalf("stream %s, table %s: (-database +reader)\n%s\nops %q", s.name, t.Name, d, s.model.Ops)
 		}
 	}

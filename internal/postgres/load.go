@@ -35,10 +35,13 @@ func (p *plan) ownTables() {
 	}
 }
 
-// printed returns a digest of a table's triggers and function, and of the
+// printed is a digest of a table's triggers and function, and of the
 // transactions that wrote their rows in the catalog: whoever switches a
-// trigger off and on again leaves other ones.
-const printed = `md5(string_agg(concat_ws(' ', t.tgrelid, t.tgname, t.tgenabled, t.tgtype, t.xmin, p.oid, p.xmin), ',' ORDER BY t.tgrelid, t.tgname))`
+// trigger off and on again leaves other ones. So does whoever renames columns
+// and renames them back, or takes the right to the journal away for a while.
+const printed = `md5(string_agg(concat_ws(' ', t.tgrelid, t.tgname, t.tgenabled, t.tgtype, t.xmin, p.oid, p.xmin,
+		CASE WHEN t.tgparentid = 0 AND t.tgname ~ 'row$' THEN (SELECT string_agg(concat(a.attnum, ':', a.xmin), ',' ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = t.tgrelid AND a.attnum > 0) END),
+		',' ORDER BY t.tgrelid, t.tgname) || (SELECT concat_ws(' ', max(s.xmin::text), max(c.xmin::text)) FROM pg_namespace AS s JOIN pg_class AS c ON c.relnamespace = s.oid WHERE s.nspname = 'caisseauto' AND c.relname = 'caisseauto_journal'))`
 
 const fromTriggers = ` FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS s ON s.oid = p.pronamespace
 	WHERE s.nspname = 'caisseauto' AND t.tgname ~ '^caisseauto_[0-9]+_(row|truncate)$'`
@@ -52,7 +55,7 @@ func printSQL(tab int64) string {
 
 // load reads what is there.
 func (p *plan) load(ctx context.Context, q querier) error {
-	err := q.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'caisseauto')").Scan(&p.schema)
+	err := q.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'caisseauto'), current_user").Scan(&p.schema, &p.role)
 	if err != nil || !p.schema {
 		return err
 	}
@@ -83,7 +86,8 @@ func signature(source string, definer bool, config []string) string {
 }
 
 func (p *plan) loadFunctions(ctx context.Context, q querier) error {
-	rows, err := q.Query(ctx, `SELECT p.proname, p.prosrc, p.prosecdef, coalesce(p.proconfig, '{}') FROM pg_proc AS p JOIN pg_namespace AS s ON s.oid = p.pronamespace
+	rows, err := q.Query(ctx, `SELECT p.proname, p.prosrc, p.prosecdef, coalesce(p.proconfig, '{}'),
+			coalesce(has_schema_privilege(p.proowner, s.oid, 'USAGE') AND has_table_privilege(p.proowner, to_regclass('`+journal+`'), 'INSERT'), true) FROM pg_proc AS p JOIN pg_namespace AS s ON s.oid = p.pronamespace
 		WHERE s.nspname = 'caisseauto' AND p.proname ~ '^caisseauto_[0-9]+$' AND p.pronargs = 0`)
 	if err != nil {
 		return err
@@ -91,11 +95,12 @@ func (p *plan) loadFunctions(ctx context.Context, q querier) error {
 	defer rows.Close()
 	for rows.Next() {
 		var name, source string
-		var definer bool
+		var definer, able bool
 		var config []string
-		if err := rows.Scan(&name, &source, &definer, &config); err != nil {
+		if err := rows.Scan(&name, &source, &definer, &config, &able); err != nil {
 			return err
 		}
+		p.unable[name] = !able
 		p.functions[name] = signature(source, definer, config)
 	}
 	return rows.Err()
@@ -108,7 +113,7 @@ func (p *plan) loadTriggers(ctx context.Context, q querier) error {
 	rows, err := q.Query(ctx, `SELECT `+tabOfTrigger+`, `+quotedSQL("n.nspname", "c.relname")+`, t.tgname,
 			t.tgenabled = 'A' AND t.tgqual IS NULL AND cardinality(t.tgattr::int2[]) = 0 AND p.proname = 'caisseauto_' || split_part(t.tgname, '_', 2)
 				AND t.tgtype = CASE split_part(t.tgname, '_', 3) WHEN 'row' THEN 29 ELSE 32 END,
-			t.tgparentid <> 0`+
+			t.tgparentid <> 0, t.xmin = p.xmin`+
 		` FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS s ON s.oid = p.pronamespace
 			JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 		WHERE s.nspname = 'caisseauto' AND t.tgname ~ '^caisseauto_[0-9]+_(row|truncate)$' ORDER BY t.tgrelid, t.tgname`)
@@ -118,7 +123,7 @@ func (p *plan) loadTriggers(ctx context.Context, q querier) error {
 	defer rows.Close()
 	for rows.Next() {
 		var x trigger
-		if err := rows.Scan(&x.tab, &x.relation, &x.name, &x.good, &x.clone); err != nil {
+		if err := rows.Scan(&x.tab, &x.relation, &x.name, &x.good, &x.clone, &x.first); err != nil {
 			return err
 		}
 		p.triggers = append(p.triggers, x)

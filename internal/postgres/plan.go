@@ -12,15 +12,17 @@ import (
 type plan struct {
 	statements []statement
 	tables     []*carried       // of the stream that was asked for
-	generation map[int64]int64  // by table number, as it will be
+	generation map[int64]int64  // by table number; of no use while there are statements
 	own        map[string]bool  // our tables that are there
 	known      map[string]known // what caisseauto_table says, by the table's name as SQL
 	functions  map[string]string
+	unable     map[string]bool  // functions whose owner may not write to the journal
 	triggers   []trigger        // ours that are there
 	prints     map[int64]string // digest of them, by table number
 	streams    map[string]bool  // that have a row
 	top        int64            // highest table number given
 	schema     bool             // our schema is there
+	role       string           // ours
 	catalog    *catalog
 }
 
@@ -36,6 +38,7 @@ type trigger struct {
 	name     string
 	good     bool // it is what we would make, and fires always
 	clone    bool // of a partitioned table's
+	first    bool // its function was not replaced since it was made
 }
 
 // A statement is one step of a plan, and whose rights it takes; of one on a
@@ -71,7 +74,7 @@ func (c *Capture) plan(ctx context.Context, q querier, path []string, stream str
 		return nil, err
 	}
 	p := &plan{catalog: cat, generation: map[int64]int64{}, own: map[string]bool{}, known: map[string]known{},
-		functions: map[string]string{}, prints: map[int64]string{}, streams: map[string]bool{}}
+		functions: map[string]string{}, unable: map[string]bool{}, prints: map[int64]string{}, streams: map[string]bool{}}
 	if err := p.load(ctx, q); err != nil {
 		return nil, err
 	}
@@ -134,18 +137,16 @@ func (p *plan) table(t *captured, journalLost bool) {
 	declared := t.declared()
 	lost := ok && (journalLost || k.triggers != p.prints[t.tab] || k.declared != declared)
 	p.generation[t.tab] = k.generation
-	if ok && inPlace && !lost {
-		return
+	if !ok || !inPlace || lost {
+		p.record(t, declared, ok, lost)
 	}
-	if lost {
-		k.generation++
-	}
-	p.generation[t.tab] = k.generation
-	p.record(t, k, declared, ok, lost)
 }
 
 // function plans the table's trigger function.
 func (p *plan) function(t *captured) {
+	if p.unable[t.function()] {
+		p.add(erps, "ALTER FUNCTION caisseauto.%s() OWNER TO %s", t.function(), quote(p.role))
+	}
 	config, _ := t.functionConfig()
 	if p.functions[t.function()] != signature(t.body(), true, config) {
 		p.add(ours, "%s", t.functionSQL())
@@ -158,8 +159,12 @@ func (p *plan) function(t *captured) {
 func (p *plan) triggersOf(t *captured) {
 	at := map[string]trigger{}
 	for _, x := range p.triggers {
-		if x.tab == t.tab {
+		switch {
+		case x.tab != t.tab:
+		case x.relation == t.sql() || slices.Contains(t.Partitions, x.relation):
 			at[x.relation+" "+x.name] = x
+		case !x.clone: // the table had this name once, or was a partition
+			p.on(x.relation, "DROP TRIGGER %s ON %s", x.name, x.relation)
 		}
 	}
 	make := func(relation, name, event string) {
@@ -188,15 +193,23 @@ func (p *plan) triggersOf(t *captured) {
 	}
 }
 
+// nextGeneration is a number that no table's generation had before, also when
+// caisseauto_table was lost.
+const nextGeneration = "pg_current_xact_id()::text::bigint"
+
 // record plans what our tables say of a table's new triggers.
-func (p *plan) record(t *captured, k known, declared string, renewed, lost bool) {
+func (p *plan) record(t *captured, declared string, renewed, lost bool) {
 	if !renewed {
-		p.add(ours, "INSERT INTO caisseauto.caisseauto_table(tab, name, generation, declared, triggers) VALUES (%d, %s, %d, '%s', (%s))",
-			t.tab, literal(t.sql()), k.generation, declared, printSQL(t.tab))
+		p.add(ours, "INSERT INTO caisseauto.caisseauto_table(tab, name, generation, declared, triggers) VALUES (%d, %s, %s, '%s', (%s))",
+			t.tab, literal(t.sql()), nextGeneration, declared, printSQL(t.tab))
 		return
 	}
-	p.add(ours, "UPDATE caisseauto.caisseauto_table SET generation = %d, declared = '%s', triggers = (%s) WHERE tab = %d",
-		k.generation, declared, printSQL(t.tab), t.tab)
+	generation := "generation"
+	if lost {
+		generation = nextGeneration
+	}
+	p.add(ours, "UPDATE caisseauto.caisseauto_table SET generation = %s, declared = '%s', triggers = (%s) WHERE tab = %d",
+		generation, declared, printSQL(t.tab), t.tab)
 	// The bits of masks written before may mean other columns now.
 	p.add(ours, "UPDATE caisseauto.caisseauto_journal SET mask = -1 WHERE tab = %d AND mask >= 0", t.tab)
 	what := "the triggers of table " + t.sql() + " were renewed"
@@ -236,7 +249,7 @@ func (p *plan) locks() (list []string) {
 	exclusive := map[string]bool{}
 	var tables []string
 	for _, s := range p.statements {
-		if s.who != erps {
+		if s.table == "" {
 			continue
 		}
 		if !slices.Contains(tables, s.table) {
@@ -259,11 +272,19 @@ func (p *plan) locks() (list []string) {
 	return list
 }
 
+// replaced reports whether the table's function was written anew while the
+// trigger stayed: who was at work with the old one then, nobody waited for.
+func (p *plan) replaced(t *captured) bool {
+	return slices.ContainsFunc(p.triggers, func(x trigger) bool {
+		return x.tab == t.tab && x.relation == t.sql() && x.name == t.rowTrigger() && !x.first
+	})
+}
+
 // problem says what is not as it should be, for a message: the first table of
 // the ERP's on which there is something to do.
 func (p *plan) problem() string {
 	for _, s := range p.statements {
-		if s.who == erps {
+		if s.table != "" {
 			return "those of table " + s.table
 		}
 	}

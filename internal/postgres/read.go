@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -65,6 +66,10 @@ func (s *Source) readOnce(ctx context.Context, stream string, full bool, sink ch
 		if err != nil {
 			return err
 		}
+		e := &extraction{ctx: ctx, sink: sink, kept: deleteMemory}
+		if e.writers, err = writers(ctx, c, tables); err != nil {
+			return err
+		}
 		return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 			if err := begin(ctx, tx, tables); err != nil {
 				return err
@@ -76,7 +81,8 @@ func (s *Source) readOnce(ctx context.Context, stream string, full bool, sink ch
 			if len(p.statements) > 0 {
 				return fmt.Errorf("%w: %s", errStale, p.problem())
 			}
-			*x, err = s.extract(ctx, tx, p, stream, full, sink)
+			e.tx = tx
+			*x, err = s.extract(e, p, stream, full)
 			return err
 		})
 	})
@@ -99,8 +105,8 @@ func begin(ctx context.Context, tx pgx.Tx, tables []*carried) error {
 }
 
 // extract reads one batch in the transaction.
-func (s *Source) extract(ctx context.Context, tx pgx.Tx, p *plan, stream string, full bool, sink change.Sink) (x manifest.Extract, err error) {
-	e := &extraction{ctx: ctx, tx: tx, sink: sink, kept: deleteMemory}
+func (s *Source) extract(e *extraction, p *plan, stream string, full bool) (x manifest.Extract, err error) {
+	ctx, tx := e.ctx, e.tx
 	st, text, err := stand(ctx, tx, stream, "")
 	if err != nil {
 		return x, err
@@ -168,9 +174,14 @@ func (e *extraction) decide(p *plan, last cursor, next *cursor, baseline bool) (
 	}
 	var list []*extracted
 	for _, t := range p.tables {
-		m := mark{Shape: t.shape(), Generation: p.generation[t.tab]}
+		was, m := last.Tables[t.Name], mark{Shape: t.shape(), Generation: p.generation[t.tab]}
+		if !was.is(m) && p.replaced(t.captured) {
+			m.Writers = strings.Join(e.writers[t.OID], " ")
+		} else if was.is(m) {
+			m.Writers = both(was.Writers, e.writers[t.OID])
+		}
 		next.Tables[t.Name] = m
-		x := &extracted{carried: t, whole: baseline || dirty[t.tab] || last.Tables[t.Name] != m}
+		x := &extracted{carried: t, whole: baseline || dirty[t.tab] || !was.is(m) || was.Writers != ""}
 		if !x.whole && e.changed[t.tab] {
 			var err error
 			if x.whole, err = e.delta(x).rewritten(); err != nil {
@@ -181,6 +192,39 @@ func (e *extraction) decide(p *plan, last cursor, next *cursor, baseline bool) (
 	}
 	wholeWithTouched(list)
 	return list, nil
+}
+
+// both returns those of a list with blanks that are in the other one, too.
+func both(list string, other []string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(list), func(s string) bool { return !slices.Contains(other, s) }), " ")
+}
+
+// writers returns who is writing to each of the tables now: transactions, by
+// the virtual numbers that they have as long as they live. It is asked before
+// the snapshot is taken: whoever is not in the list is over in the snapshot, or
+// begins to write with what is in place now.
+func writers(ctx context.Context, c *session, tables []*carried) (map[uint32][]string, error) {
+	oids := make([]uint32, len(tables))
+	for i, t := range tables {
+		oids[i] = t.OID
+	}
+	rows, err := c.Query(ctx, `SELECT o.oid, l.virtualtransaction FROM unnest($1::oid[]) AS o(oid),
+			LATERAL (SELECT o.oid AS relid UNION SELECT relid FROM pg_partition_tree(o.oid)) AS r JOIN pg_locks AS l ON l.relation = r.relid
+		WHERE l.mode = 'RowExclusiveLock' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`, oids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	list := map[uint32][]string{}
+	for rows.Next() {
+		var oid uint32
+		var who string
+		if err := rows.Scan(&oid, &who); err != nil {
+			return nil, err
+		}
+		list[oid] = append(list[oid], who)
+	}
+	return list, rows.Err()
 }
 
 // describe states a table as the manifest has it.

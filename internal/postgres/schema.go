@@ -22,6 +22,7 @@ type Table struct {
 	Unique      []Index
 	ForeignKeys []ForeignKey
 	Partitions  []string // of all levels, as SQL; the table itself is not one
+	unusable    string   // a partition whose changes cannot be captured
 }
 
 // A Column is one column of a table.
@@ -218,7 +219,7 @@ func readForeignKeys(ctx context.Context, q querier, tables map[uint32]*Table, o
 }
 
 func readPartitions(ctx context.Context, q querier, tables map[uint32]*Table, oids []uint32) error {
-	rows, err := q.Query(ctx, `SELECT c.oid, `+quotedSQL("s.nspname", "p.relname")+`
+	rows, err := q.Query(ctx, `SELECT c.oid, `+quotedSQL("s.nspname", "p.relname")+`, p.relkind = 'f' OR p.relpersistence = 'u'
 		FROM pg_class AS c, LATERAL pg_partition_tree(c.oid) AS t JOIN pg_class AS p ON p.oid = t.relid JOIN pg_namespace AS s ON s.oid = p.relnamespace
 		WHERE c.oid = ANY($1) AND c.relkind = 'p' AND t.relid <> c.oid ORDER BY 1, t.level, 2`, oids)
 	if err != nil {
@@ -228,10 +229,14 @@ func readPartitions(ctx context.Context, q querier, tables map[uint32]*Table, oi
 	for rows.Next() {
 		var oid uint32
 		var name string
-		if err := rows.Scan(&oid, &name); err != nil {
+		var bad bool
+		if err := rows.Scan(&oid, &name, &bad); err != nil {
 			return err
 		}
 		tables[oid].Partitions = append(tables[oid].Partitions, name)
+		if bad {
+			tables[oid].unusable = name
+		}
 	}
 	return rows.Err()
 }
@@ -246,6 +251,8 @@ func (t *Table) usable() error {
 		return errors.New("is unlogged: a crash of the server empties it without a word; ALTER TABLE … SET LOGGED, or leave it out")
 	case t.Persistence == "t":
 		return errors.New("is temporary; leave it out")
+	case t.unusable != "":
+		return fmt.Errorf("has partition %s, which is a foreign table or unlogged: the server does not see its changes, or empties it after a crash; DETACH it, or leave the table out", t.unusable)
 	case t.Parent:
 		return errors.New("has tables that inherit from it, whose rows it shows and whose changes its triggers do not see; name these, or make it a partitioned table")
 	}

@@ -95,7 +95,7 @@ func (s *Source) use(ctx context.Context, work func(*session) error) error {
 		s.s = c
 	}
 	err := explain(ctx, s.where, work(s.s))
-	if err != nil && (s.s.IsClosed() || isLost(err) || ctx.Err() != nil) {
+	if err != nil && (s.s.IsClosed() || s.s.replica || isLost(err) || ctx.Err() != nil) { // a replica may be promoted
 		_ = s.drop()
 	}
 	return err

@@ -40,4 +40,6 @@ func (d *suiteDB) Install(streams map[string]database.SourceConfig) (sourcetest.
 	return s, nil
 }
 
-func (d *suiteDB) Lines(c database.TableConfig) []string { return d.lines(d.capture, c) }
+func (d *suiteDB) Lines(c database.TableConfig) []string {
+	return d.lines(d.own, d.tables(d.capture)[tableRef{c.Schema, c.Name}], c)
+}
