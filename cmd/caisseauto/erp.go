@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"caisseauto/exporter"
@@ -81,8 +80,8 @@ func (e *postgresERP) install(ctx context.Context) error {
 
 func (e *postgresERP) source() erpSource { return postgres.NewSource(e.dsn, e.capture, e.options) }
 
-func (e *postgresERP) collector(context.Context, string) (*collect.Collector, error) {
-	return nil, &usageError{errors.New("collecting into PostgreSQL is not there yet")}
+func (e *postgresERP) collector(ctx context.Context, _ string) (*collect.Collector, error) {
+	return postgres.OpenCollector(ctx, e.dsn, e.capture, postgres.CollectOptions{Log: e.options.Log})
 }
 
 // streamsOf says what the journal of the server's database is to record: the

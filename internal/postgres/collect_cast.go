@@ -22,17 +22,6 @@ type typeInfo struct {
 // apart, whatever their text. Of an interval it does not: a month is 30 days.
 var same = []uint32{16, 17, 18, 19, 20, 21, 23, 25, 26, 700, 701, 790, 829, 869, 650, 774, 1042, 1043, 1082, 1083, 1114, 1184, 1266, 1560, 1562, 1700, 2950, 3220, 3802}
 
-// OIDs of the types that are cast in a way of their own (pg_type.dat).
-const (
-	byteaOID       = 17
-	float4OID      = 700
-	dateOID        = 1082
-	timeOID        = 1083
-	timestampOID   = 1114
-	timestamptzOID = 1184
-	timetzOID      = 1266
-)
-
 // loadTypes reads what is not known yet of the types of columns.
 func (d *collecting) loadTypes(ctx context.Context, t *Table) error {
 	var missing []uint32
@@ -94,9 +83,9 @@ func (d *collecting) cast(c *Column, s string) string {
 	switch c.Base {
 	case byteaOID:
 		return "decode(" + s + ", 'hex')"
-	case timestampOID:
+	case stampOID:
 		return fmt.Sprintf("CASE WHEN %[1]s ~ %[2]s THEN %[1]s::timestamptz AT TIME ZONE 'UTC' ELSE %[1]s::timestamp END", s, zoned)
-	case timestamptzOID:
+	case stampTZOID:
 		return fmt.Sprintf("CASE WHEN %[1]s ~ %[2]s THEN %[1]s::timestamptz ELSE %[1]s::timestamp AT TIME ZONE 'UTC' END", s, zoned)
 	}
 	return s + "::" + bare
@@ -118,7 +107,7 @@ func (d *collecting) exact(c *Column, s string) string {
 		terms = append(terms, fmt.Sprintf("%[1]s::float4::text::float8 = %[1]s::float8", s))
 	case dateOID:
 		terms = append(terms, fmt.Sprintf("%[1]s !~ '[:T]'", s))
-	case timeOID, timetzOID, timestampOID, timestamptzOID:
+	case timeOID, timetzOID, stampOID, stampTZOID:
 		terms = append(terms, fmt.Sprintf(`%s !~ '\.[0-9]{6}[0-9]*[1-9]'`, s)) // a microsecond is the least
 	}
 	if i.category == 'D' {

@@ -32,6 +32,7 @@ var wires = map[uint32]wire{
 // The built-in types by their OIDs, where one is treated apart.
 const (
 	boolOID    = 16
+	byteaOID   = 17
 	charOID    = 18 // "char"
 	nameOID    = 19
 	int8OID    = 20
@@ -39,12 +40,14 @@ const (
 	int4OID    = 23
 	textOID    = 25
 	oidOID     = 26
+	float4OID  = 700
 	bpcharOID  = 1042 // character(n), whose trailing blanks count for nothing
 	varcharOID = 1043
 	dateOID    = 1082
 	timeOID    = 1083
 	stampOID   = 1114
 	stampTZOID = 1184
+	timetzOID  = 1266
 	numericOID = 1700
 	uuidOID    = 2950
 	// From here on a type is somebody's own
