@@ -94,9 +94,9 @@ func (b *collectBatch) begin() error {
 		return err
 	}
 	b.open = true
-	_, err := b.d.run(b.ctx, "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0; "+
+	_, err := b.d.run(b.ctx, "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL random_page_cost = 1.1; "+
 		"CREATE TEMPORARY TABLE IF NOT EXISTS caisseauto_raw(seq bigint, unit bigint, own bigint, op integer, data bytea) ON COMMIT DELETE ROWS; "+
-		"CREATE TEMPORARY TABLE IF NOT EXISTS caisseauto_unit(unit bigint PRIMARY KEY, ord integer, state integer DEFAULT 0) ON COMMIT DELETE ROWS; "+
+		"CREATE TEMPORARY TABLE IF NOT EXISTS caisseauto_unit(unit bigint PRIMARY KEY, ord integer UNIQUE, state integer DEFAULT 0) ON COMMIT DELETE ROWS; "+
 		"CREATE TEMPORARY TABLE IF NOT EXISTS caisseauto_judged(shape integer, seq bigint, act text) ON COMMIT DELETE ROWS")
 	return err
 }

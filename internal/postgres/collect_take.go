@@ -206,7 +206,7 @@ func (b *collectBatch) mark(places []string, state int) error {
 }
 
 // span takes in the units from one place to before another, as far as they are
-// not refused. When the database refuses something, both halves are taken in
+// not refused. When the database refuses something, parts of them are taken in
 // by themselves.
 func (b *collectBatch) span(from, to int) error {
 	for tried := false; ; {
@@ -232,11 +232,7 @@ func (b *collectBatch) span(from, to int) error {
 		case refusal == nil:
 			return nil
 		case len(in) > 1:
-			middle := in[len(in)/2]
-			if err := b.span(from, middle); err != nil {
-				return err
-			}
-			return b.span(middle, to)
+			return b.split(in, from, to)
 		case again(refusal) && !tried:
 			tried = true
 		default:
@@ -244,6 +240,29 @@ func (b *collectBatch) span(from, to int) error {
 			return b.refuse(map[int64]*collect.Refused{b.units.names[in[0]]: {Reason: plainWords(refusal)}})
 		}
 	}
+}
+
+// splitAt is the number of units from which on many parts are made at once:
+// what was written of all of them before one was refused was in vain.
+const splitAt = 1000
+
+// split takes parts of the units in by themselves.
+func (b *collectBatch) split(in []int, from, to int) error {
+	parts := 2
+	if len(in) >= splitAt {
+		parts = 8
+	}
+	for i := range parts {
+		end := to
+		if i < parts-1 {
+			end = in[(i+1)*len(in)/parts]
+		}
+		if err := b.span(from, end); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
 }
 
 // in returns the places of the units that are not refused.
