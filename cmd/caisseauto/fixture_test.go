@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"caisseauto/internal/change"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
 	"caisseauto/manifest"
@@ -21,7 +22,18 @@ import (
 type world struct {
 	t   *testing.T
 	dir string
+	erp serverDB // in place of server/erp.db; nil: that is the ERP's database
 }
+
+// A serverDB is an ERP's database that is no file.
+type serverDB interface {
+	exec(sql string)
+	// rows returns the rows of a query, each value of one of the five kinds.
+	rows(sql string) [][]change.Value
+}
+
+// erpFile is what the tests call the ERP's database, whatever its kind.
+const erpFile = "server/erp.db"
 
 // template is built once, by the real commands, and copied for each test.
 var template = sync.OnceValues(buildTemplate)
@@ -185,6 +197,10 @@ func (w *world) write(path string, data []byte) {
 
 func (w *world) sql(file, sql string) {
 	w.t.Helper()
+	if file == erpFile && w.erp != nil {
+		w.erp.exec(sql)
+		return
+	}
 	if err := execFile(w.path(file), sqlite3.ReadWrite, sql); err != nil {
 		w.t.Fatal(err)
 	}

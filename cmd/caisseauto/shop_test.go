@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"caisseauto/internal/change"
 	"caisseauto/internal/retail"
 	"caisseauto/internal/sqlite/sqlite3"
 	"caisseauto/keys"
@@ -40,7 +43,7 @@ func newShop(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shop{world{t: t, dir: t.TempDir()}}
+	s := &shop{world: world{t: t, dir: t.TempDir()}}
 	if err := os.CopyFS(s.dir, os.DirFS(src)); err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +53,33 @@ func newShop(t *testing.T) *shop {
 		}
 	}
 	return s
+}
+
+// shopKinds make a shop for each kind of ERP database.
+var shopKinds = map[string]func(*testing.T) *shop{"sqlite": newShop}
+
+// onEach runs a test of a shop with each kind of ERP database.
+func onEach(t *testing.T, test func(*testing.T, func(*testing.T) *shop)) {
+	for _, kind := range slices.Sorted(maps.Keys(shopKinds)) {
+		t.Run(kind, func(t *testing.T) { test(t, shopKinds[kind]) })
+	}
+}
+
+// refuseLine makes the ERP refuse the lines of a ticket, in these words, until
+// it is called again with none.
+func (s *shop) refuseLine(ticket int, words string) {
+	s.t.Helper()
+	switch {
+	case s.erp == nil && words == "":
+		s.sql(erpFile, "DROP TRIGGER closed")
+	case s.erp == nil:
+		s.sql(erpFile, fmt.Sprintf("CREATE TRIGGER closed BEFORE INSERT ON ticket_ligne WHEN new.ticket = %d BEGIN SELECT RAISE(ABORT, '%s'); END", ticket, words))
+	case words == "":
+		s.sql(erpFile, "DROP TRIGGER closed ON ticket_ligne; DROP FUNCTION closed")
+	default:
+		s.sql(erpFile, fmt.Sprintf(`CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%s'; END $$;
+			CREATE TRIGGER closed BEFORE INSERT ON ticket_ligne FOR EACH ROW WHEN (new.ticket = %d) EXECUTE FUNCTION closed()`, words, ticket))
+	}
 }
 
 const shopServer = `[database]
@@ -109,6 +139,11 @@ allowed_signers = "allowed_signers"
 [jet]
 `
 
+// shopRows are what the server holds at first.
+const shopRows = `INSERT INTO client(dossier, code, nom, modifie_le) VALUES('ACME','C1','Martin','2026-01-01T00:00:00Z'),
+	('ACME','C2','Petit','2026-01-01T00:00:00Z'), ('BRAVO','C1','Autre','');
+INSERT INTO caisse(dossier, numero, libelle) VALUES('ACME','001','caisse'), ('ACME','002','caisse');`
+
 func buildShop() (dir string, err error) {
 	dir, err = os.MkdirTemp("", "caisseauto-shop")
 	if err != nil {
@@ -121,7 +156,6 @@ func buildShop() (dir string, err error) {
 	}
 	line := keys.AllowedLine([]string{"server@acme"}, serverNamespaces, pub, "") + "\n"
 	signers := line
-	rows := "INSERT INTO client(dossier, code, nom, modifie_le) VALUES('ACME','C1','Martin','2026-01-01T00:00:00Z'),('ACME','C2','Petit','2026-01-01T00:00:00Z'),('BRAVO','C1','Autre','');"
 	files := map[string]string{"server/server.toml": shopServer}
 	for _, n := range shopTills {
 		pub, err := keys.Generate(mustDir(dir, "till-"+n+"/keys")+"/till", "till-"+n)
@@ -131,7 +165,6 @@ func buildShop() (dir string, err error) {
 		signers += keys.AllowedLine([]string{"till-" + n + "@acme"}, tillNamespaces, pub, "") + "\n"
 		files["till-"+n+"/till.toml"] = fmt.Sprintf(shopTill, n)
 		files["till-"+n+"/allowed_signers"] = line
-		rows += fmt.Sprintf("INSERT INTO caisse(dossier, numero, libelle) VALUES('ACME','%s','caisse');", n)
 	}
 	files["server/allowed_signers"] = signers
 	mustDir(dir, "drop")
@@ -146,7 +179,7 @@ func buildShop() (dir string, err error) {
 			return "", err
 		}
 		if err = retail.CreateSchema(c); err == nil && strings.HasPrefix(db, "server") {
-			err = c.Exec(rows)
+			err = c.Exec(shopRows)
 		}
 		if c.Close(); err != nil {
 			return "", err
@@ -256,24 +289,40 @@ var upTables = []string{"ticket", "ticket_ligne", "reglement", "jet"}
 // values returns the rows of a table as text, by value and type.
 func (s *shop) values(file, table, where string) []string {
 	s.t.Helper()
-	c, err := sqlite3.Open(s.path(file), sqlite3.ReadWrite) // a killed process may have left a hot journal
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer c.Close()
-	c.BusyTimeout(10 * time.Second) // the program may be at work
 	var list []string
-	err = c.Query("SELECT * FROM "+table+" WHERE "+where+" ORDER BY 1,2,3,4", func(r *sqlite3.Stmt) error {
+	for _, row := range s.rows(file, "SELECT * FROM "+table+" WHERE "+where+" ORDER BY 1,2,3,4") {
 		var b strings.Builder
-		for i := range r.Columns() {
-			v := r.Value(i)
+		for _, v := range row {
 			fmt.Fprintf(&b, "%d:%d:%v:%q|", v.Kind, v.Int, v.Real, v.Bytes)
 		}
 		list = append(list, b.String())
+	}
+	return list
+}
+
+// rows returns the rows of a query.
+func (w *world) rows(file, sql string) (list [][]change.Value) {
+	w.t.Helper()
+	if file == erpFile && w.erp != nil {
+		return w.erp.rows(sql)
+	}
+	c, err := sqlite3.Open(w.path(file), sqlite3.ReadWrite) // a killed process may have left a hot journal
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	c.BusyTimeout(10 * time.Second) // the program may be at work
+	err = c.Query(sql, func(r *sqlite3.Stmt) error {
+		row := make([]change.Value, r.Columns())
+		for i := range row {
+			row[i] = r.Value(i)
+			row[i].Bytes = bytes.Clone(row[i].Bytes)
+		}
+		list = append(list, row)
 		return nil
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	return list
 }
@@ -281,14 +330,8 @@ func (s *shop) values(file, table, where string) []string {
 // count returns what one query counts.
 func (s *shop) count(file, sql string) (n int64) {
 	s.t.Helper()
-	c, err := sqlite3.Open(s.path(file), sqlite3.ReadWrite) // a killed process may have left a hot journal
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer c.Close()
-	c.BusyTimeout(10 * time.Second) // the program may be at work
-	if err := c.Query(sql, func(r *sqlite3.Stmt) error { n = r.Int(0); return nil }); err != nil {
-		s.t.Fatal(err)
+	for _, row := range s.rows(file, sql) {
+		n = row[0].Int
 	}
 	return n
 }
@@ -347,17 +390,14 @@ func (s *shop) remanifest(till string, n int64, by keys.Signer, change func(*man
 	s.restate(s.up(till, name(n, manifest.ManifestExt)), &m, func() { change(&m) }, by, keys.NamespaceTickets)
 }
 
-// text returns the one value of a query.
-func (s *world) text(file, sql string) (v string) {
-	s.t.Helper()
-	c, err := sqlite3.Open(s.path(file), sqlite3.ReadWrite) // a killed process may have left a hot journal
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer c.Close()
-	c.BusyTimeout(10 * time.Second) // the program may be at work
-	if err := c.Query(sql, func(r *sqlite3.Stmt) error { v = r.Text(0); return nil }); err != nil {
-		s.t.Fatal(err)
+// text returns the one value of a query, which is a text.
+func (w *world) text(file, sql string) (v string) {
+	w.t.Helper()
+	for _, row := range w.rows(file, sql) {
+		v = string(row[0].Bytes)
+		if row[0].Kind == change.Integer {
+			v = fmt.Sprint(row[0].Int)
+		}
 	}
 	return v
 }

@@ -22,7 +22,9 @@ import (
 // before it is integrated, and in the end the server must hold, by value,
 // exactly what the tills sold, every ticket once. 40 kills by default; with
 // CAISSEAUTO_CRASH=5m as many as fit that time (scripts/crash).
-func TestShopCrashUp(t *testing.T) {
+func TestShopCrashUp(t *testing.T) { onEach(t, testShopCrashUp) }
+
+func testShopCrashUp(t *testing.T, newShop func(*testing.T) *shop) {
 	if testing.Short() {
 		t.Skip("processes are killed for some seconds")
 	}

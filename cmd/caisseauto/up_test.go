@@ -13,7 +13,9 @@ import (
 
 // TestShopTicketsTravel is the whole way: sold, sealed, shipped, integrated,
 // receipted, pruned, proven.
-func TestShopTicketsTravel(t *testing.T) {
+func TestShopTicketsTravel(t *testing.T) { onEach(t, testShopTicketsTravel) }
+
+func testShopTicketsTravel(t *testing.T, newShop func(*testing.T) *shop) {
 	s := newShop(t)
 	s.sell("001", 1, 5)
 	s.sell("002", 1, 3)
@@ -70,7 +72,9 @@ func TestShopHeaderAndLinesTogether(t *testing.T) {
 
 // TestShopCustomersBothWays: each policy, both versions recorded, the winner
 // everywhere, no echo.
-func TestShopCustomersBothWays(t *testing.T) {
+func TestShopCustomersBothWays(t *testing.T) { onEach(t, testShopCustomersBothWays) }
+
+func testShopCustomersBothWays(t *testing.T, newShop func(*testing.T) *shop) {
 	for _, tt := range []struct{ policy, till, server, want string }{
 		{"newest", "2026-02-03T12:00:00Z", "2026-02-03T11:00:00Z", "Till"},
 		{"newest", "2026-02-03T11:00:00Z", "2026-02-03T12:00:00Z", "Server"},
@@ -80,7 +84,7 @@ func TestShopCustomersBothWays(t *testing.T) {
 	} {
 		t.Run(tt.policy+" "+tt.want, func(t *testing.T) {
 			s := newShop(t)
-			config := strings.Replace(shopServer, `conflict = "newest"`, `conflict = "`+tt.policy+`"`, 1)
+			config := strings.Replace(string(s.read(s.config("server"))), `conflict = "newest"`, `conflict = "`+tt.policy+`"`, 1)
 			if tt.policy != "newest" {
 				config = strings.Replace(config, "  version_column = \"modifie_le\"\n", "", 1)
 			}
@@ -130,7 +134,9 @@ func TestShopCustomersBothWays(t *testing.T) {
 
 // TestShopRestoredTill: a till whose database came back from a backup stops before
 // it gives a number out twice, says which command goes on, and goes on by it.
-func TestShopRestoredTill(t *testing.T) {
+func TestShopRestoredTill(t *testing.T) { onEach(t, testShopRestoredTill) }
+
+func testShopRestoredTill(t *testing.T, newShop func(*testing.T) *shop) {
 	s := newShop(t)
 	s.sell("001", 1, 2)
 	backup := s.read(s.path("till-001/till.db"))

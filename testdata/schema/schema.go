@@ -2,7 +2,10 @@
 // the measurements use, so that all of them speak of the same tables.
 package schema
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
 // Retail makes the empty tables of a shop, on a server or on a till (SQLite).
 //
@@ -13,3 +16,9 @@ var Retail string
 //
 //go:embed bench.sql
 var Bench string
+
+// Postgres returns one of these texts in PostgreSQL's words, with the same
+// columns.
+func Postgres(sql string) string {
+	return strings.NewReplacer("INTEGER", "BIGINT", "BLOB", "BYTEA", "REAL", "DOUBLE PRECISION", " WITHOUT ROWID", "").Replace(sql)
+}
