@@ -280,16 +280,16 @@ const claimSQL = "hashtext('caisseauto collect'), hashtext($1)"
 // Claim implements collect.Driver, by a lock of this session: when the
 // connection is lost, so is the claim.
 func (d *collecting) Claim(ctx context.Context, stream string) (release func(), ok bool, err error) {
-	if err := d.ready(ctx); err != nil {
+	err = d.twice(ctx, func() error {
+		if d.s.replica {
+			return fmt.Errorf("%w: %s", database.ErrReadOnly, replicaAdvice)
+		}
+		return d.s.QueryRow(ctx, "SELECT pg_try_advisory_lock("+claimSQL+")", stream).Scan(&ok)
+	})
+	if err != nil || !ok {
 		return nil, false, err
 	}
-	if d.s.replica {
-		return nil, false, fmt.Errorf("%s: %w: %s", d.where, database.ErrReadOnly, replicaAdvice)
-	}
 	s := d.s
-	if err := s.QueryRow(ctx, "SELECT pg_try_advisory_lock("+claimSQL+")", stream).Scan(&ok); err != nil || !ok {
-		return nil, false, explain(ctx, d.where, err)
-	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

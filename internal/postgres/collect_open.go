@@ -45,8 +45,7 @@ type collecting struct {
 	o          CollectOptions
 
 	s      *session // nil: not connected
-	used   time.Time
-	inside bool // a transaction is open
+	inside bool     // a transaction is open
 	types  map[uint32]typeInfo
 
 	catalog   *catalog // as it was when it was last read
@@ -86,26 +85,21 @@ func (d *collecting) connect(ctx context.Context) error {
 		_ = s.Close(context.WithoutCancel(ctx))
 		return explain(ctx, d.where, err)
 	}
-	d.s, d.used, d.inside, d.types = s, time.Now(), false, map[uint32]typeInfo{}
+	d.s, d.inside, d.types = s, false, map[uint32]typeInfo{}
 	return nil
 }
-
-// idle is how long a connection may have been silent before it is asked
-// whether it is still there.
-const idle = time.Second
 
 // ready sees to it that there is a connection, before a piece of work begins.
 func (d *collecting) ready(ctx context.Context) error {
 	if d.inside {
 		return nil
 	}
-	if d.s != nil && (d.s.IsClosed() || time.Since(d.used) > idle && d.s.Ping(ctx) != nil) {
+	if d.s != nil && d.s.IsClosed() {
 		d.drop()
 	}
 	if d.s == nil {
 		return d.connect(ctx)
 	}
-	d.used = time.Now()
 	return nil
 }
 
@@ -155,14 +149,30 @@ func (d *collecting) Install(ctx context.Context, sql string) error {
 	return err
 }
 
+// twice does what a piece of work begins with, and once more over another
+// connection when the server turns out to have closed this one meanwhile.
+func (d *collecting) twice(ctx context.Context, work func() error) error {
+	for again := false; ; again = true {
+		if err := d.ready(ctx); err != nil {
+			return err
+		}
+		err := explain(ctx, d.where, work())
+		if again || d.inside || !isLost(err) || ctx.Err() != nil {
+			return err
+		}
+		d.drop()
+	}
+}
+
 // Has implements collect.Driver.
 func (d *collecting) Has(ctx context.Context, tables ...string) (bool, error) {
-	if err := d.ready(ctx); err != nil {
-		return false, err
-	}
-	n, err := number(ctx, d.s, `SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS s ON s.oid = c.relnamespace
-		WHERE s.nspname = 'caisseauto' AND c.relkind = 'r' AND c.relname = ANY ($1)`, tables)
-	return n == int64(len(tables)), explain(ctx, d.where, err)
+	var n int64
+	err := d.twice(ctx, func() (err error) {
+		n, err = number(ctx, d.s, `SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS s ON s.oid = c.relnamespace
+			WHERE s.nspname = 'caisseauto' AND c.relkind = 'r' AND c.relname = ANY ($1)`, tables)
+		return err
+	})
+	return n == int64(len(tables)), err
 }
 
 // Takes implements collect.Driver.

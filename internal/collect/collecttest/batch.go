@@ -66,11 +66,12 @@ func (b *Batch) Add(table string, op change.Op, columns string, rows ...[]any) *
 	if op == change.Delete {
 		names = b.s.uploads[table].Key
 	}
-	b.rows(table, op, names, rows)
+	b.Rows(table, op, names, rows...)
 	return b
 }
 
-func (b *Batch) rows(table string, op change.Op, columns []string, rows [][]any) {
+// Rows adds rows of a table that was named before.
+func (b *Batch) Rows(table string, op change.Op, columns []string, rows ...[]any) {
 	if len(rows) == 0 {
 		return
 	}
