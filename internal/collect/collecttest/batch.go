@@ -102,6 +102,8 @@ func value(v any) change.Value {
 		return change.Value{Kind: change.Text, Bytes: []byte(v)}
 	case []byte:
 		return change.Value{Kind: change.Blob, Bytes: v}
+	case change.Value:
+		return v
 	}
 	panic(fmt.Sprintf("%T", v))
 }
