@@ -12,6 +12,7 @@ import (
 	"caisseauto/internal/change"
 	"caisseauto/internal/postgres/pgtest"
 	"caisseauto/internal/sqlite/sqlite3"
+	"caisseauto/manifest"
 )
 
 // strangeSettings is how an ERP's database may be set up, so that every
@@ -71,7 +72,12 @@ func TestPostgresTypes(t *testing.T) {
 		fmt.Fprintf(&turn, "UPDATE %[1]s SET v = o.v FROM %[1]s AS o WHERE o.id = %[1]s.id %% %[2]d + 1;\n", x.name, x.n())
 	}
 	w.erp(turn.String())
-	w.export()
+	if out := w.export(); !strings.Contains(out, "delta") {
+		t.Error(out)
+	}
+	if whole := w.whole(2); len(whole) > 0 {
+		t.Errorf("tables %q go whole", whole)
+	}
 	w.importNow()
 	for _, x := range tables {
 		w.checkType(x, 1)
@@ -79,6 +85,17 @@ func TestPostgresTypes(t *testing.T) {
 	if out := w.export(); !strings.Contains(out, "nothing new") {
 		t.Error(out)
 	}
+}
+
+// whole returns the tables that go whole in a batch on the drop.
+func (w *pgWorld) whole(batch int64) (list []string) {
+	w.t.Helper()
+	for _, t := range w.manifest(batch).Tables {
+		if t.Scope == manifest.Whole {
+			list = append(list, t.Name)
+		}
+	}
+	return list
 }
 
 // checkType compares a table of the till's.

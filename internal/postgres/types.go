@@ -98,7 +98,7 @@ func (c *Column) differs() string {
 	if c.exact() {
 		return n + " IS DISTINCT FROM " + o
 	}
-	return fmt.Sprintf("ROW(%s) *<> ROW(%s)", n, o)
+	return fmt.Sprintf("record_image_ne(ROW(%s), ROW(%s))", n, o)
 }
 
 // sentType returns the type that a manifest declares for a column: the
