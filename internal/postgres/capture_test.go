@@ -17,6 +17,7 @@ func articles(dossier string) map[string]database.SourceConfig {
 
 // Every statement that writes reaches the reader, and nothing else does.
 func TestStatements(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	s := e.capture(articles("A"))["A/down"]
 	if got := s.round(); got != "baseline article:whole 5" {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -200,4 +202,13 @@ func (s *stream) round() string {
 		kinds = append(kinds, t.Name+":"+string(t.Scope))
 	}
 	return fmt.Sprintf("%s %s %d", x.Kind, strings.Join(kinds, ","), s.model.Rows)
+}
+
+// seeds returns how many random cases a test is to try: so many, or what
+// CAISSEAUTO_SEEDS says.
+func seeds(n int) int {
+	if more, err := strconv.Atoi(os.Getenv("CAISSEAUTO_SEEDS")); err == nil {
+		return more
+	}
+	return n
 }

@@ -72,6 +72,7 @@ var statementCases = []statementCase{
 }
 
 func TestStatementsOfAllKinds(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "")
 	for _, c := range statementCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -96,6 +97,7 @@ func TestStatementsOfAllKinds(t *testing.T) {
 
 // What cannot be captured is refused, and says why, before anything is made.
 func TestRefusedTables(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "")
 	for _, tt := range []struct{ name, schema, says string }{
 		{"view", "CREATE VIEW a AS SELECT 1 AS id", "is a view or a foreign table"},
@@ -131,6 +133,7 @@ func TestRefusedTables(t *testing.T) {
 // A table that inherits is like any other; one that comes to be inherited
 // from, or is a view from now on, stops its stream with a word.
 func TestBecomesUnusable(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "CREATE TABLE base(id int PRIMARY KEY); CREATE TABLE a(PRIMARY KEY (id)) INHERITS (base); INSERT INTO a VALUES (1)")
 	s := e.capture(map[string]database.SourceConfig{"A/down": {Tables: tablesNamed("a")}})["A/down"]
 	s.round()
@@ -153,6 +156,7 @@ func TestBecomesUnusable(t *testing.T) {
 // A row with NULL in its key cannot be named: the ERP may write it, and the
 // export says which row it is, until it is gone.
 func TestNullKey(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "CREATE TABLE a(k text UNIQUE, v int); INSERT INTO a VALUES ('x', 1)")
 	config := []database.TableConfig{{Name: "a", Key: []string{"k"}}}
 	s := e.capture(map[string]database.SourceConfig{"A/down": {Tables: config}})["A/down"]

@@ -59,6 +59,7 @@ func (s *touchSink) Row(line []byte) error {
 // A change of an attachment ships its user whole, of his own dossier, and
 // nothing else.
 func TestTouches(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "")
 	for _, tt := range []struct {
 		name, sql string
@@ -102,6 +103,7 @@ func TestTouches(t *testing.T) {
 
 // A user who is attached once more comes with all his attachments.
 func TestTouchesSiblings(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, touchSchema)
 	s := e.capture(map[string]database.SourceConfig{"A/down": touchConfig("A")})["A/down"]
 	e.do("INSERT INTO a VALUES ('V2', '002', 'two'), ('V2', '003', 'three')")
@@ -115,6 +117,7 @@ func TestTouchesSiblings(t *testing.T) {
 
 // A setting that cannot be is refused, and says how it could.
 func TestTouchesRefused(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, touchSchema+"; CREATE TABLE b(id int PRIMARY KEY, n bigint); CREATE TABLE c(id int PRIMARY KEY)")
 	for _, tt := range []struct {
 		name   string
@@ -140,6 +143,7 @@ func TestTouchesRefused(t *testing.T) {
 
 // To touch something from now on, or no more, ships nothing whole.
 func TestTouchesSetLater(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, touchSchema)
 	plain := touchConfig("A")
 	plain.Tables[1].Touches = ""
@@ -155,6 +159,7 @@ func TestTouchesSetLater(t *testing.T) {
 
 // What a till gets when a user moves to its dossier: he and his attachments.
 func TestTouchesMove(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, touchSchema)
 	streams := e.capture(map[string]database.SourceConfig{"A/down": touchConfig("A"), "B/down": touchConfig("B")})
 	for _, s := range streams {
@@ -173,6 +178,7 @@ func TestTouchesMove(t *testing.T) {
 // Where the journal tells columns apart, nothing is touched by an update that
 // changes nothing.
 func TestTouchesChanges(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, "")
 	config := database.SourceConfig{Tables: []database.TableConfig{{Name: "u", DossierColumn: "d", Dossier: "A"}, {Name: "b", Touches: "u", Columns: true, Exclude: []string{"u"}}}}
 	for _, tt := range []struct {
@@ -200,6 +206,7 @@ func TestTouchesChanges(t *testing.T) {
 // setting is new, and makes what is missing; whoever replaces a table is dealt
 // with.
 func TestTouchesOtherStream(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, touchSchema)
 	plain := database.SourceConfig{Tables: []database.TableConfig{{Name: "a"}}}
 	old := e.capture(map[string]database.SourceConfig{"B/down": plain})["B/down"]
@@ -234,6 +241,7 @@ func TestTouchesOtherStream(t *testing.T) {
 // Touched rows, and those that come with them, are looked up by their keys:
 // in tables and a journal of any size, whether anybody has analyzed them.
 func TestTouchesPlan(t *testing.T) {
+	t.Parallel()
 	const rows = "; INSERT INTO u SELECT 'X' || n, 'A', '', n FROM generate_series(1, 5000) AS n; INSERT INTO a SELECT code, '001', '' FROM u ON CONFLICT DO NOTHING"
 	e := newERP(t, "")
 	for _, analyze := range []string{"", "; ANALYZE"} {

@@ -19,6 +19,7 @@ func (e *erp) session() *erp { return &erp{pgtest.Connect(e.t, e.dsn), e.t, e.ds
 // What a transaction writes is shipped when it is over, however long it was
 // open and whatever was exported and pruned meanwhile; it delays nobody.
 func TestOpenWriters(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	s := e.capture(articles("A"))["A/down"]
 	s.round()
@@ -55,6 +56,7 @@ func TestOpenWriters(t *testing.T) {
 // A prepared transaction is open until it is committed, through restarts of
 // whoever prepared it.
 func TestPreparedTransactions(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	s := e.capture(articles("A"))["A/down"]
 	s.round()
@@ -77,6 +79,7 @@ func TestPreparedTransactions(t *testing.T) {
 // Who replaces a function waits for nobody who is at work with the old one:
 // what such a transaction writes is shipped all the same.
 func TestFunctionReplacedUnderWriters(t *testing.T) {
+	t.Parallel()
 	const lossy = "CREATE OR REPLACE FUNCTION caisseauto.caisseauto_1() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
 	for _, tt := range []struct {
 		name, schema, table string
@@ -120,6 +123,7 @@ func TestFunctionReplacedUnderWriters(t *testing.T) {
 // Another stream's configuration gives the masks' bits other meanings, also
 // those of entries that are being written.
 func TestMasksUnderWriters(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	table := func(dossier string, exclude ...string) database.SourceConfig {
 		return database.SourceConfig{Tables: []database.TableConfig{{Name: "article", DossierColumn: "dossier", Dossier: dossier, Columns: true, Exclude: exclude}}}
@@ -148,6 +152,7 @@ func (e *erp) continued(old, s *stream) *stream {
 // value: the ERP writes them, and the export names them until they are
 // excluded.
 func TestHugeRows(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("gigabytes")
 	}
@@ -178,6 +183,7 @@ func TestHugeRows(t *testing.T) {
 // What another server's subscription brings is captured, too: its worker
 // writes as a replica, for whom ordinary triggers do not fire.
 func TestLogicalReplication(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a cluster of its own")
 	}
