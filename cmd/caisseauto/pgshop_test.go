@@ -14,7 +14,8 @@ import (
 	"caisseauto/testdata/schema"
 )
 
-func init() { shopKinds["postgres"] = newPostgresShop }
+// shopKinds make a shop for each kind of ERP database.
+var shopKinds = map[string]func(*testing.T) *shop{"sqlite": newShop, "postgres": newPostgresShop}
 
 // newPostgresShop is newShop with a PostgreSQL database at the server.
 func newPostgresShop(t *testing.T) *shop {

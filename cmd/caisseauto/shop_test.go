@@ -55,9 +55,6 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-// shopKinds make a shop for each kind of ERP database.
-var shopKinds = map[string]func(*testing.T) *shop{"sqlite": newShop}
-
 // onEach runs a test of a shop with each kind of ERP database.
 func onEach(t *testing.T, test func(*testing.T, func(*testing.T) *shop)) {
 	for _, kind := range slices.Sorted(maps.Keys(shopKinds)) {
