@@ -174,9 +174,6 @@ func (d *collecting) begin(ctx context.Context) error {
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	if d.s.replica {
-		return fmt.Errorf("%s: %w: %s", d.where, database.ErrReadOnly, replicaAdvice)
-	}
 	if _, err := d.run(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -281,10 +278,13 @@ const claimSQL = "hashtext('caisseauto collect'), hashtext($1)"
 // connection is lost, so is the claim.
 func (d *collecting) Claim(ctx context.Context, stream string) (release func(), ok bool, err error) {
 	err = d.twice(ctx, func() error {
-		if d.s.replica {
+		var got *bool // NULL on a replica, which has locks of its own
+		err := d.s.QueryRow(ctx, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_try_advisory_lock("+claimSQL+") END", stream).Scan(&got)
+		if err == nil && got == nil {
 			return fmt.Errorf("%w: %s", database.ErrReadOnly, replicaAdvice)
 		}
-		return d.s.QueryRow(ctx, "SELECT pg_try_advisory_lock("+claimSQL+")", stream).Scan(&ok)
+		ok = err == nil && *got
+		return err
 	})
 	if err != nil || !ok {
 		return nil, false, err

@@ -203,6 +203,44 @@ func sameLines(a, b string) bool {
 	return true
 }
 
+// TestCollectHeldWhole: a large batch whose totals are wrong is kept row by row
+// as it came, and can be taken in later.
+func TestCollectHeldWhole(t *testing.T) {
+	s := collecttest.NewRetailServer(t, collectKind(), "")
+	b := s.BigBatch("017", 3000)
+	var want, got strings.Builder
+	for _, blk := range b.Blocks {
+		for r := range blk.Rows() {
+			want.WriteString(blk.Header.Table + string(change.AppendRow(nil, blk.Row(r))))
+		}
+	}
+	b.M.Totals[0].Sums[0].Sum = "1"
+	res, err := b.ApplyTo(s.Collector)
+	if err != nil || res.Quarantined != res.Rows {
+		t.Fatalf("%s, %v", collecttest.Counts(res), err)
+	}
+	u, err := s.Unit(t.Context(), s.Units()[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range u.Members {
+		h, rest, _ := strings.Cut(m, "\n")
+		header, err := change.ParseHeader([]byte(h + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(rest) {
+			got.WriteString(header.Table + line)
+		}
+	}
+	if got.String() != want.String() {
+		t.Errorf("%d bytes are kept, other than the %d that came", got.Len(), want.Len())
+	}
+	if res, err = s.Retry(t.Context(), u.ID); err != nil || res.Inserted != res.Rows {
+		t.Errorf("%s, %v", collecttest.Counts(res), err)
+	}
+}
+
 // TestCollectSchemaChanged: a column that goes while a collector is at work is
 // no row's fault.
 func TestCollectSchemaChanged(t *testing.T) {

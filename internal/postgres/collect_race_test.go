@@ -65,6 +65,29 @@ func TestCollectSameMeanwhile(t *testing.T) {
 	}
 }
 
+// Also when the batch has nothing else.
+func TestCollectSameMeanwhileAlone(t *testing.T) {
+	s := collecttest.NewRetailServer(t, collectKind(), "")
+	s.Exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN new; END $$;
+		CREATE TRIGGER slow BEFORE INSERT ON jet FOR EACH ROW EXECUTE FUNCTION slow()`)
+	b := s.Batch("017").Add("jet", change.Upsert, "dossier caisse numero horodatage code", []any{"ACME", "017", 2, "h", "X"}).Seal()
+	done := make(chan change.Applied)
+	go func() {
+		res, err := b.ApplyTo(s.Collector)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- res
+	}()
+	for s.Text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'") == "0" {
+		time.Sleep(time.Millisecond)
+	}
+	pgtest.Exec(t, s.DB.(*collectDB).dsn, "SET session_replication_role = replica; INSERT INTO jet(dossier, caisse, numero, horodatage, code) VALUES('ACME','017',2,'h','X')")
+	if res := <-done; res.Acknowledged != 1 || res.Quarantined != 0 {
+		t.Errorf("%s; %+v", collecttest.Counts(res), s.Units())
+	}
+}
+
 // TestCollectServersVersion: the server's version of a conflict is written as
 // an export writes it, whatever the time of day is here.
 func TestCollectServersVersion(t *testing.T) {

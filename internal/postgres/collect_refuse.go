@@ -46,9 +46,5 @@ func plainWords(err error) string {
 	return strings.ToValidUTF8(text, string(utf8.RuneError))
 }
 
-// again reports whether a refusal may be one of the moment: another program
-// has written the same row since it was looked for.
-func again(err error) bool { return code(err) == "23505" || errors.Is(err, errIgnored) }
-
 // errIgnored says that a statement that ran left a row as it was.
 var errIgnored = errors.New("a trigger of the database kept the row from being written, without a word")

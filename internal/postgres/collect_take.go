@@ -29,7 +29,9 @@ type unitList struct {
 }
 
 // take takes all units in that can be taken, and puts the others into
-// quarantine. The till is locked.
+// quarantine. The till is locked. Whatever the database refuses was tried
+// twice at least, all at once and by itself: that another program has written
+// the same row meanwhile is no reason.
 func (b *collectBatch) take() error {
 	b.units = unitList{}
 	if err := b.refuseRaw(); err != nil {
@@ -209,7 +211,7 @@ func (b *collectBatch) mark(places []string, state int) error {
 // not refused. When the database refuses something, parts of them are taken in
 // by themselves.
 func (b *collectBatch) span(from, to int) error {
-	for tried := false; ; {
+	for {
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
@@ -233,8 +235,6 @@ func (b *collectBatch) span(from, to int) error {
 			return nil
 		case len(in) > 1:
 			return b.split(in, from, to)
-		case again(refusal) && !tried:
-			tried = true
 		default:
 			b.units.hard[in[0]] = true
 			return b.refuse(map[int64]*collect.Refused{b.units.names[in[0]]: {Reason: plainWords(refusal)}})
