@@ -133,7 +133,7 @@ func TestCollectSilentTriggers(t *testing.T) {
 // TestCollectManyRefused: a third of a large batch is refused, by the database
 // and by rules; every row of it is kept as it came, and the others are in.
 func TestCollectManyRefused(t *testing.T) {
-	const n = 900
+	const n = 450
 	s := collecttest.NewRetailServer(t, collectKind(), "")
 	s.Exec("ALTER TABLE reglement ADD CONSTRAINT odd CHECK (ticket % 5 <> 0)")
 	b := s.BigBatch("017", n)
