@@ -197,8 +197,8 @@ func (c *Collector) expect(ctx context.Context, m *manifest.Manifest, p manifest
 // known sees to it that a till has its row.
 func (c *Collector) known(ctx context.Context, stream string) error {
 	dossier, till, _ := splitUp(stream)
-	return c.db.Run(ctx, KnownSQL, stream, dossier, till)
+	return c.db.Run(ctx, knownSQL, stream, dossier, till)
 }
 
-// KnownSQL sees to it that a till has its row: stream, dossier, till.
-const KnownSQL = `INSERT INTO caisseauto_collected(stream, dossier, till) VALUES(?1,?2,?3) ON CONFLICT(stream) DO NOTHING`
+// knownSQL sees to it that a till has its row: stream, dossier, till.
+const knownSQL = `INSERT INTO caisseauto_collected(stream, dossier, till) VALUES(?1,?2,?3) ON CONFLICT(stream) DO NOTHING`

@@ -21,6 +21,12 @@
 // Values are PostgreSQL's own text for them: numeric, dates, arrays, json and
 // what else SQLite has no kind for travel exactly; see types.go.
 //
-// Nothing of the database is changed but the schema caisseauto, and triggers
-// whose names begin with caisseauto_.
+// The other way, [OpenCollector] takes tills' batches in, by the rules of
+// internal/collect. Their rows are sent into temporary tables first, and then
+// judged and written in a few statements for all of them, under a lock of the
+// till's row; see collect_batch.go. Collectors of any number of hosts share the
+// tills.
+//
+// Nothing of the database is changed but the schema caisseauto, triggers whose
+// names begin with caisseauto_, and the rows that a till's batch brings.
 package postgres
