@@ -2,12 +2,9 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -40,27 +37,10 @@ func (c *Capture) Install(ctx context.Context, dsn string, o SourceOptions) erro
 	})
 }
 
-// lockTries is how often the locks on several tables of the ERP's are tried
-// for, which have to be had all at once.
-const lockTries = 40
-
 // repair makes what is missing for one stream, or for all.
-func (s *Source) repair(ctx context.Context, stream string) (err error) {
-	for range lockTries {
-		if err = s.repairOnce(ctx, stream); !errors.Is(err, errTaken) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return explain(ctx, s.where, ctx.Err())
-		case <-time.After(time.Duration(20+rand.IntN(200)) * time.Millisecond):
-		}
-	}
-	return err
+func (s *Source) repair(ctx context.Context, stream string) error {
+	return s.patiently(ctx, func() error { return s.repairOnce(ctx, stream) })
 }
-
-// errTaken says that a table is locked by somebody while we hold another.
-var errTaken = errors.New("tables are being written to")
 
 func (s *Source) repairOnce(ctx context.Context, stream string) error {
 	return s.write(ctx, func(c *session, tx pgx.Tx) error {
@@ -72,9 +52,9 @@ func (s *Source) repairOnce(ctx context.Context, stream string) error {
 		if err != nil {
 			return err
 		}
-		for i, lock := range p.locks() {
-			if _, err := tx.Exec(ctx, lock); err != nil && i > 0 && code(err) == codeLockTimeout {
-				return fmt.Errorf("%w: %w", errTaken, err)
+		for _, lock := range append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", queueTime.Milliseconds())}, p.locks()...) {
+			if _, err := tx.Exec(ctx, lock); code(err) == codeLockTimeout {
+				return fmt.Errorf("%w: %w (%s)", errTaken, err, lock)
 			} else if err != nil {
 				return fmt.Errorf("%w (%s)", err, lock)
 			}
@@ -121,7 +101,7 @@ func (c *Capture) SQL(ctx context.Context, dsn string, o SourceOptions) (string,
 // which are few.
 func (p *plan) script(role string, grants []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\n-- It changes nothing but what is written here; if a table is busy, it ends at once and can be run again.\nBEGIN;\nSET LOCAL lock_timeout = '10s';\nSET LOCAL search_path = caisseauto, pg_catalog;\n")
+	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\n-- It changes nothing but what is written here; if a table is busy, it ends at once and can be run again.\nBEGIN;\nSET LOCAL lock_timeout = '%dms';\nSET LOCAL search_path = caisseauto, pg_catalog;\n", queueTime.Milliseconds())
 	for _, lock := range p.locks() {
 		b.WriteString(lock + ";\n")
 	}

@@ -32,7 +32,7 @@ func (s *Source) Read(ctx context.Context, stream string, full bool, sink change
 	// under their eyes. Whoever renews them has to look again.
 	const attempts = 5
 	for range attempts {
-		err = s.readOnce(ctx, stream, full, sink, &x)
+		err = s.patiently(ctx, func() error { return s.readOnce(ctx, stream, full, sink, &x) })
 		if !errors.Is(err, errStale) {
 			return x, err
 		}
@@ -98,9 +98,12 @@ func begin(ctx context.Context, tx pgx.Tx, tables []*carried) error {
 		names = append(names, t.sql())
 	}
 	if len(names) > 0 {
-		sql += "; LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS SHARE MODE"
+		sql += "; LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS SHARE MODE NOWAIT"
 	}
 	_, err := tx.Exec(ctx, sql)
+	if code(err) == codeLockTimeout {
+		err = fmt.Errorf("%w: %w", errTaken, err)
+	}
 	return err
 }
 

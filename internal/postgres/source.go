@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -124,6 +125,33 @@ func (s *Source) read(ctx context.Context, work func(*session, pgx.Tx) error) er
 	return s.use(ctx, func(c *session) error {
 		return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error { return work(c, tx) })
 	})
+}
+
+// errTaken says that somebody has a lock on a table that is wanted.
+var errTaken = errors.New("a table is locked by another program")
+
+// queueTime is how long anybody may be made to wait behind us: who asks for a
+// lock and does not get it has others queue up behind him. It is shorter than
+// what programs usually wait themselves, and than PostgreSQL's own
+// deadlock_timeout, after which somebody would have to give up.
+const queueTime = 500 * time.Millisecond
+
+// patiently tries work until it has got its locks, for as long as LockTimeout
+// says. What work got is given back in between: who waits while holding a lock
+// can be one of two in a deadlock, and the server may choose the ERP's
+// transaction to end.
+func (s *Source) patiently(ctx context.Context, work func() error) error {
+	for end := time.Now().Add(s.o.LockTimeout); ; {
+		err := work()
+		if !errors.Is(err, errTaken) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return explain(ctx, s.where, ctx.Err())
+		case <-time.After(time.Duration(20+rand.IntN(200)) * time.Millisecond):
+		}
+	}
 }
 
 // installed reports whether our tables are there.
