@@ -52,6 +52,7 @@ var testArrows = map[string][]string{
 	"internal/sftpd":     {"internal/drop/..."},
 	"internal/sqlite":    {"internal/collect/...", "internal/database/...", "internal/retail", "testdata/..."},
 	"internal/postgres":  {"internal/postgres/pgtest", "internal/collect/...", "internal/database/...", "internal/retail", "testdata/..."},
+	"internal/collect":   {"internal/sqlite/..."},
 	"internal/release":   {"keys"},
 	"internal/proof":     {"keys"},
 	"internal/verify":    {"testdata/..."},

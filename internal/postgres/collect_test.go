@@ -5,7 +5,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,10 +14,8 @@ import (
 	"caisseauto/internal/collect/collecttest"
 	"caisseauto/internal/database"
 	"caisseauto/internal/postgres/pgtest"
+	"caisseauto/testdata/schema"
 )
-
-// dialect turns the words of testdata/schema into PostgreSQL's.
-var dialect = strings.NewReplacer("INTEGER", "BIGINT", "BLOB", "BYTEA", " WITHOUT ROWID", "")
 
 // collectKind is PostgreSQL, for the suite.
 func collectKind() *collecttest.Kind {
@@ -56,7 +53,7 @@ func newCollectDB(t testing.TB, c *pgtest.Cluster, sql string, config database.S
 	t.Helper()
 	e := &collectDB{t: t, cluster: c, dsn: c.NewDatabase(t), capture: NewCapture(map[string]database.SourceConfig{"ACME/down": config})}
 	e.erp = pgtest.Connect(t, e.dsn)
-	if err := e.Exec("SET search_path = public, caisseauto;" + dialect.Replace(sql)); err != nil {
+	if err := e.Exec("SET search_path = public, caisseauto;" + schema.Postgres(sql)); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.capture.Install(context.Background(), e.dsn, SourceOptions{}); err != nil {
@@ -125,13 +122,13 @@ func (e *collectDB) Hold() (release func(), err error) {
 
 func TestCollect(t *testing.T) { collecttest.Run(t, collectKind()) }
 
-// Ten thousand tickets. The bar is that of the whole: 60,000 rows/s on a
-// machine of its own; half of it here, because other tests run beside.
-func TestCollectSpeed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a measurement")
+// Ten thousand tickets, and the same with a bad one, which has to be found. How
+// fast is for scripts/bench-postgres to say; other tests run beside this one.
+func TestCollectMany(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("takes long, and proves nothing more with the race detector")
 	}
-	const n, least = 10_000, 30_000.0
+	const n = 10_000
 	for _, broken := range []bool{false, true} {
 		s := collecttest.NewRetailServer(t, collectKind(), "")
 		b := s.BigBatch("017", n)
@@ -150,9 +147,6 @@ func TestCollectSpeed(t *testing.T) {
 		}
 		speed := float64(res.Rows) / took.Seconds()
 		t.Logf("broken %v: %d rows in %s, the lock held for %s: %.0f rows/s", broken, res.Rows, took, res.Locked, speed)
-		if speed < least && !broken {
-			t.Errorf("%.0f rows/s, want %.0f", speed, least)
-		}
 		s.Want(fmt.Sprint(res.Inserted), "SELECT (SELECT count(*) FROM ticket)+(SELECT count(*) FROM ticket_ligne)+(SELECT count(*) FROM reglement)")
 	}
 }

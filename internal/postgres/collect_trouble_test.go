@@ -18,6 +18,7 @@ import (
 	"caisseauto/internal/collect/collecttest"
 	"caisseauto/internal/database"
 	"caisseauto/internal/postgres/pgtest"
+	"caisseauto/testdata/schema"
 )
 
 // kindOn is the kind, on a cluster of the test's own.
@@ -236,7 +237,7 @@ func TestCollectRights(t *testing.T) {
 		e := &collectDB{t: t, cluster: pgtest.Get(t), capture: NewCapture(map[string]database.SourceConfig{"ACME/down": config})}
 		e.dsn = e.cluster.NewDatabase(t)
 		e.erp = pgtest.Connect(t, e.dsn)
-		if err := e.Exec("SET search_path = public, caisseauto;" + dialect.Replace(sql)); err != nil {
+		if err := e.Exec("SET search_path = public, caisseauto;" + schema.Postgres(sql)); err != nil {
 			t.Fatal(err)
 		}
 		role := e.cluster.NewRole(t, "")

@@ -176,6 +176,19 @@ func (p *plan) grants(ctx context.Context, q querier) ([]string, error) {
 			}
 		}
 	}
+	// Batches of tills are read into temporary tables.
+	var temporary bool
+	err := q.QueryRow(ctx, "SELECT has_database_privilege(current_database(), 'TEMPORARY')").Scan(&temporary)
+	if err != nil {
+		return nil, err
+	}
+	if !temporary && wanted["INSERT"] != nil {
+		var name string
+		if err := q.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
+			return nil, err
+		}
+		list = append(list, "GRANT TEMPORARY ON DATABASE "+quote(name))
+	}
 	slices.Sort(list)
 	return list, nil
 }
