@@ -20,6 +20,13 @@
 // those bytes: whatever crashes, the next run publishes the same ones. So no
 // writer ever signs two batches with one number.
 //
+// Where several hosts write a stream, one after the other, each has an outbox of
+// its own, and the Source is a [Shelf], too. It keeps a copy of what was sealed,
+// from reserve until [Exporter.Clear] says that it is on the drop: a step bring,
+// before finish, puts it where this host would have it if it had sealed it
+// itself. Heads are numbered by the Source then, and who may write now is for
+// the caller to see to.
+//
 // The engine sees no network. Whatever carries the outbox to the tills may do
 // so at any time and in any order.
 package exporter

@@ -106,6 +106,9 @@ type Options struct {
 	Confirmed manifest.Position
 	// Issue is the counter of the newest head known to be on the drop.
 	Issue int64
+	// OnDrop reports whether a batch is on the drop, as far as the drop still
+	// keeps it; nil when the drop was not looked at. Only a Shelf asks.
+	OnDrop func(sequence int64) bool
 }
 
 // A Result tells what a run did.
@@ -145,8 +148,11 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 		}
 		o.Full = true
 	}
-	stand, err := e.Source.Stand(ctx, e.Stream)
+	stand, shared, err := e.stand(ctx)
 	if err != nil {
+		return Result{}, err
+	}
+	if err := e.bring(ctx, shared, o); err != nil {
 		return Result{}, err
 	}
 	var r Result
@@ -160,11 +166,11 @@ func (e *Exporter) Run(ctx context.Context, o Options) (Result, error) {
 			stand.Baseline = stand.Last.Sequence
 		}
 	}
-	oldest, err := e.compare(stand, o)
+	oldest, err := e.compare(stand, shared, o)
 	if err != nil {
 		return Result{}, err
 	}
-	if oldest, err = e.resume(stand, oldest, o); err != nil {
+	if oldest, err = e.resume(stand, shared, oldest, o); err != nil {
 		return Result{}, err
 	}
 	if err := e.sealAll(ctx, &stand, o, &r); err != nil {
@@ -193,7 +199,7 @@ func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, w wish, r *R
 	}
 	// From here on the number belongs to these bytes. Nothing is signed
 	// before the database has it on its disk.
-	if err := e.Source.Reserve(ctx, e.Stream, b.pending); err != nil {
+	if err := e.reserve(ctx, b); err != nil {
 		return err
 	}
 	if err := e.finish(ctx, b.pending); err != nil {
@@ -214,7 +220,7 @@ func (e *Exporter) seal(ctx context.Context, stand *manifest.Stand, w wish, r *R
 // was published already, and then tells the database so. It is the one way
 // by which batches reach the outbox, after a crash as without one.
 func (e *Exporter) finish(ctx context.Context, p manifest.Pending) error {
-	if err := e.publish(p.Position); err != nil {
+	if err := e.publish(ctx, p.Position); err != nil {
 		return err
 	}
 	if err := e.reread(p.Position); err != nil {
@@ -225,8 +231,12 @@ func (e *Exporter) finish(ctx context.Context, p manifest.Pending) error {
 
 // publish moves archive, signature and manifest to their final names, in
 // that order: the manifest is the commit.
-func (e *Exporter) publish(p manifest.Position) error {
+func (e *Exporter) publish(ctx context.Context, p manifest.Position) error {
 	doc, err := e.reserved(p)
+	if err != nil {
+		return err
+	}
+	sig, err := e.sign(ctx, doc, p)
 	if err != nil {
 		return err
 	}
@@ -240,28 +250,47 @@ func (e *Exporter) publish(p manifest.Position) error {
 			return fmt.Errorf("%s: %w: neither staged nor in the outbox; %s", archive, ErrLost, e.epochHint())
 		}
 	}
-	if err := e.sign(doc, p.Sequence); err != nil {
-		return err
+	if sig != nil {
+		if err := durable.WriteFile(filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.SignatureExt)), sig, 0o644); err != nil {
+			return err
+		}
 	}
-	final := filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.ManifestExt))
-	if err := durable.Create(final, doc, 0o644); err != nil {
+	if err := durable.Create(filepath.Join(e.Outbox, manifest.FileName(p.Sequence, manifest.ManifestExt)), doc, 0o644); err != nil {
 		return err
 	}
 	return os.RemoveAll(e.staging())
 }
 
-// sign writes the signature over the manifest's bytes. It replaces one that
-// a crash may have left: with ECDSA two good signatures differ.
-func (e *Exporter) sign(doc []byte, sequence int64) error {
+// sign returns the signature over the manifest's bytes, nil when the batch is in
+// the outbox: then it is immutable. Before that it replaces one that a crash
+// may have left: with ECDSA two good signatures differ. Which one counts among
+// several hosts, the database says before anybody sees any of them.
+func (e *Exporter) sign(ctx context.Context, doc []byte, p manifest.Position) ([]byte, error) {
+	name := manifest.FileName(p.Sequence, manifest.ManifestExt)
+	if _, err := os.Stat(filepath.Join(e.Outbox, name)); err == nil {
+		return nil, nil
+	}
 	sig, err := manifest.Sign(doc, e.Signer)
-	if err != nil {
-		return err
+	if err != nil || e.shelf() == nil {
+		return sig, err
 	}
-	name := filepath.Join(e.Outbox, manifest.FileName(sequence, manifest.SignatureExt))
-	if _, err := os.Stat(filepath.Join(e.Outbox, manifest.FileName(sequence, manifest.ManifestExt))); err == nil {
-		return nil // published: its signature is immutable
+	// Other hosts' batches bear their principal: ours must not count there.
+	if err := e.verify(name, doc, sig); err != nil {
+		return nil, err
 	}
-	return durable.WriteFile(name, sig, 0o644)
+	if sig, err = e.shelf().Signature(ctx, e.Stream, p, sig); err != nil {
+		return nil, err
+	}
+	return sig, e.verify(name, doc, sig)
+}
+
+// verify holds a manifest that another host may have written or signed against
+// what readers accept, before anything is published.
+func (e *Exporter) verify(name string, doc, sig []byte) error {
+	if _, _, err := manifest.Open(name, e.Stream, doc, sig, e.Trust); err != nil {
+		return fmt.Errorf("the batch that was left to be published does not verify (all hosts that export a dossier need the same key and principal in [signing]): %w", err)
+	}
+	return nil
 }
 
 // reserved returns the manifest's bytes that the database recorded for p.

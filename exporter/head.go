@@ -20,22 +20,30 @@ import (
 const defaultHeadLife = 24 * time.Hour
 
 // numbers returns the oldest number whose archive, and the newest whose
-// manifest is in the outbox, zeros when there is none.
-func (e *Exporter) numbers() (oldest, newest int64, err error) {
+// manifest is in the outbox, zeros when there is none; whole is the newest that
+// has both. What has a manifest alone was sealed by another host.
+func (e *Exporter) numbers() (oldest, newest, whole int64, err error) {
 	entries, err := os.ReadDir(e.Outbox)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	for _, entry := range entries { // sorted by name, and names are padded
+	last := int64(0)                // with an archive
+	for _, entry := range entries { // sorted by name, and names are padded: manifests come before archives
 		n, ext, ok := manifest.ParseFileName(entry.Name())
 		switch {
 		case ok && ext == manifest.ManifestExt:
 			newest = n
-		case ok && ext == manifest.ArchiveExt && oldest == 0:
-			oldest = n
+		case ok && ext == manifest.ArchiveExt:
+			last = n
+			if oldest == 0 {
+				oldest = n
+			}
+		}
+		if newest == last {
+			whole = last
 		}
 	}
-	return oldest, newest, nil
+	return oldest, newest, whole, nil
 }
 
 // compare holds the newest number in the outbox, and the one seen on the drop,
@@ -43,16 +51,22 @@ func (e *Exporter) numbers() (oldest, newest int64, err error) {
 // A database restored from an old backup would otherwise give a number out a
 // second time. Where neither place shows the newest batch that the database
 // knows, nothing can be said about that, and nothing is sealed.
-func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err error) {
-	oldest, newest, err := e.numbers()
+func (e *Exporter) compare(stand manifest.Stand, shared manifest.Shared, o Options) (oldest int64, err error) {
+	oldest, newest, whole, err := e.numbers()
 	if err != nil {
 		return 0, err
 	}
-	where := e.Outbox
+	where, have := e.Outbox, max(newest, o.Seen)
+	if e.shelf() != nil { // the database itself has brought the other manifests here
+		have = max(whole, o.Seen)
+	}
 	if o.Seen > newest {
 		newest, where = o.Seen, "the drop"
 	}
 	last := stand.Last.Sequence
+	if err := e.unseen(stand, shared, have, o); err != nil && newest <= last {
+		return 0, err
+	}
 	switch {
 	case newest > last:
 		return 0, fmt.Errorf("%s: %w: %s holds batch %d, the database knows only of %d, as after the restore of a backup, or where a copy of this database runs elsewhere; nothing was sealed; make sure that no copy runs, then %s",
@@ -60,12 +74,16 @@ func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err e
 	case o.SeenHead.Sequence == last && o.SeenHead.Epoch == stand.Last.Epoch && stand.Last.Digest != "" && o.SeenHead.Digest != stand.Last.Digest:
 		return 0, fmt.Errorf("%s: %w: the head on the drop names another batch %d (%s) than this database sealed (%s): a copy of this database runs elsewhere; nothing was sealed; stop the copy, then %s",
 			e.Stream, ErrAhead, last, o.SeenHead.Digest, stand.Last.Digest, e.epochHint())
-	case newest < last && stand.Last.Digest != "":
+	case have < last && stand.Last.Digest != "":
 		return 0, fmt.Errorf("%s: %w: batch %d, the newest that the database knows, is neither in %s nor seen on the drop; nothing was sealed; bring the outbox back, or run again when the drop can be reached; if both are lost, %s",
 			e.Stream, ErrLost, last, e.Outbox, e.epochHint())
 	}
-	if oldest == 0 || o.Oldest > 0 && o.Oldest < oldest {
-		oldest = o.Oldest
+	seen := o.Oldest
+	if e.shelf() != nil && o.OnDrop == nil {
+		seen = shared.Oldest // this outbox may have only what was sealed here
+	}
+	if oldest == 0 || seen > 0 && seen < oldest {
+		oldest = seen
 	}
 	return oldest, nil
 }
@@ -73,7 +91,7 @@ func (e *Exporter) compare(stand manifest.Stand, o Options) (oldest int64, err e
 // beginEpoch records the operator's decision, above every number and every
 // epoch that was ever seen: the database may have been made anew, empty.
 func (e *Exporter) beginEpoch(ctx context.Context, o Options) error {
-	_, newest, err := e.numbers()
+	_, newest, _, err := e.numbers()
 	if err != nil {
 		return err
 	}
@@ -134,6 +152,11 @@ func (e *Exporter) renewHead(ctx context.Context, stand manifest.Stand, oldest, 
 		Issue: max(previous.Issue, seenIssue) + 1, Issued: now, Expires: now.Add(life),
 		Trust: e.TrustVersion,
 	}
+	if e.shelf() != nil {
+		if h.Issue, err = e.shelf().NextIssue(ctx, e.Stream, h.Issue-1, oldest); err != nil {
+			return err
+		}
+	}
 	if e.Till != nil {
 		if h.Till, err = e.Till(ctx); err != nil {
 			return err
@@ -165,7 +188,7 @@ func (e *Exporter) Testify(ctx context.Context, o Options) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = unlock() }()
-	oldest, _, err := e.numbers()
+	oldest, _, _, err := e.numbers()
 	if err != nil {
 		return false, err
 	}

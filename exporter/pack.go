@@ -17,6 +17,7 @@ import (
 // manifest, both on the disk.
 type batch struct {
 	manifest *manifest.Manifest
+	document []byte // the manifest's bytes
 	pending  manifest.Pending
 	rows     int64
 }
@@ -53,7 +54,7 @@ func (e *Exporter) pack(ctx context.Context, stand manifest.Stand, w wish) (*bat
 		return nil, err
 	}
 	position := manifest.Position{Epoch: m.Epoch, Sequence: m.Sequence, Digest: manifest.Digest(doc)}
-	return &batch{manifest: m, rows: p.rows,
+	return &batch{manifest: m, document: doc, rows: p.rows,
 		pending: manifest.Pending{Position: position, Kind: m.Kind, Cursor: extract.Cursor}}, nil
 }
 

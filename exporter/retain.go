@@ -122,15 +122,19 @@ func (e *Exporter) retain(stand manifest.Stand, oldest int64, o Options) int64 {
 	return oldest
 }
 
-// promised returns what the head in the outbox says is the oldest archive to
-// be kept, 0 when that decides nothing. A run that was stopped after it had
+// promised returns what the newest head says is the oldest archive to be kept, 0
+// when that decides nothing: the head in the outbox, or what the database
+// remembers of it where any of several hosts may have written it. A run that was stopped after it had
 // written that head, or while archives were being removed, is so finished by
 // the next one, and the head never goes back.
-func (e *Exporter) promised(stand manifest.Stand, o Options) (int64, error) {
+func (e *Exporter) promised(stand manifest.Stand, shared manifest.Shared, o Options) (int64, error) {
 	if o.Retention == 0 || manifest.IsUp(e.Stream) {
 		return 0, nil
 	}
 	head, err := e.lastHead()
+	if e.shelf() != nil {
+		head = ownHead{Stream: e.Stream, Oldest: shared.Oldest}
+	}
 	if err != nil || head.Stream != e.Stream || head.Oldest > stand.Baseline {
 		return 0, err
 	}
@@ -140,10 +144,10 @@ func (e *Exporter) promised(stand manifest.Stand, o Options) (int64, error) {
 // resume goes on where removing archives was stopped: what the drop has not any
 // more, and the head does not name, need not be in the outbox either, from
 // where it would be shipped again. It returns the oldest number to be kept.
-func (e *Exporter) resume(stand manifest.Stand, oldest int64, o Options) (int64, error) {
-	promised, err := e.promised(stand, o)
+func (e *Exporter) resume(stand manifest.Stand, shared manifest.Shared, oldest int64, o Options) (int64, error) {
+	promised, err := e.promised(stand, shared, o)
 	if err == nil && promised > 0 && o.Oldest > 0 {
-		_, err = e.Prune(min(promised, o.Oldest))
+		_, err = e.prune(min(promised, o.Oldest))
 	}
 	return max(oldest, promised), err
 }
@@ -158,7 +162,10 @@ func (e *Exporter) Prune(oldest int64) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	oldest = min(oldest, head.Oldest)
+	return e.prune(min(oldest, head.Oldest))
+}
+
+func (e *Exporter) prune(oldest int64) (n int, err error) {
 	entries, err := os.ReadDir(e.Outbox)
 	if err != nil {
 		return 0, err

@@ -72,7 +72,7 @@ func (a *app) shipServer(ctx context.Context) error {
 		if err := a.shipDossier(ctx, d, cfg.Paths.Outbox, dossier.Code); err != nil {
 			return err
 		}
-		if err := a.shipStream(ctx, d, cfg.Paths.Outbox, streamDown(dossier.Code)); err != nil {
+		if err := a.shipDown(ctx, d, cfg, streamDown(dossier.Code)); err != nil {
 			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
 		}
 		n, err := a.shipReceipts(ctx, d, cfg.Paths.Outbox, dossier.Code)
@@ -125,9 +125,13 @@ func (a *app) shipTill(ctx context.Context) error {
 func (a *app) shipStream(ctx context.Context, d drop.Drop, outbox, stream string) error {
 	r, err := a.ship(ctx, d, outbox, stream)
 	if err == nil {
-		a.printf("%s: %d files, %d bytes shipped\n", stream, r.Files, r.Bytes)
+		a.shipped(stream, r)
 	}
 	return err
+}
+
+func (a *app) shipped(stream string, r drop.Report) {
+	a.printf("%s: %d files, %d bytes shipped\n", stream, r.Files, r.Bytes)
 }
 
 // shipDossier copies the trust documents of a dossier.
@@ -277,6 +281,11 @@ func carrying(root, stream string) (done func(), err error) {
 
 // ship mirrors one stream from the outbox to the drop.
 func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (drop.Report, error) {
+	return a.shipAs(ctx, d, outbox, stream, drop.MirrorOptions{})
+}
+
+// shipAs is ship with more options.
+func (a *app) shipAs(ctx context.Context, d drop.Drop, outbox, stream string, o drop.MirrorOptions) (drop.Report, error) {
 	done, err := carrying(outbox, stream)
 	if err != nil {
 		return drop.Report{}, err
@@ -287,13 +296,13 @@ func (a *app) ship(ctx context.Context, d drop.Drop, outbox, stream string) (dro
 		return drop.Report{}, err
 	}
 	defer local.Close()
-	from, err := firstArchive(ctx, local, stream)
-	if err != nil {
+	if o.From, err = firstArchive(ctx, local, stream); err != nil {
 		return drop.Report{}, err
 	}
 	bar := a.bar("shipping", true)
 	defer bar.close()
-	return drop.Mirror(ctx, d, local, stream, drop.MirrorOptions{From: from, Progress: bar.copied, Log: a.log()})
+	o.Progress, o.Log = bar.copied, a.log()
+	return drop.Mirror(ctx, d, local, stream, o)
 }
 
 // firstArchive returns the lowest number whose archive is there, 0 for none:

@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitOperator
 	case errors.Is(err, drop.ErrDenied), errors.Is(err, database.ErrDenied), errors.Is(err, keys.ErrPermission), errors.Is(err, exporter.ErrKey):
 		return exitDenied
-	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, database.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, release.ErrIncomplete):
+	case errors.Is(err, drop.ErrUnavailable), errors.Is(err, database.ErrUnavailable), errors.Is(err, exporter.ErrUnseen), errors.Is(err, context.DeadlineExceeded), errors.Is(err, release.ErrIncomplete):
 		return exitUnavailable
 	case errors.Is(err, database.ErrBusy), errors.Is(err, database.ErrMoved), errors.Is(err, errBusy), errors.Is(err, durable.ErrLocked), errors.Is(err, context.Canceled):
 		return exitBusy

@@ -31,7 +31,9 @@ func (a *app) exportCommand() *cobra.Command {
 --dossier) into a signed, numbered archive, ships it to the drop and renews the
 signed head. With nothing new only the head is renewed. Run it on a schedule,
 one process per dossier. Killed at any moment, the next run finishes the same
-batch with the same bytes.`,
+batch with the same bytes. With PostgreSQL several hosts may run it, each with an
+outbox of its own: a dossier that another one exports is passed over, and what a
+host that died has left is finished by the next one.`,
 		Example: `  caisseauto export --config server.toml --dossier ACME
   caisseauto export --baseline`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.export(c.Context(), f) },
@@ -77,6 +79,9 @@ func (a *app) export(ctx context.Context, f exportFlags) error {
 	job := &exportJob{app: a, cfg: cfg, flags: f, source: src, signer: signer, trust: trust, drop: d}
 	for _, dossier := range list {
 		if err := job.run(ctx, dossier); err != nil {
+			if errors.Is(err, exporter.ErrUnseen) && dropErr != nil {
+				err = fmt.Errorf("%w: %w", err, dropErr)
+			}
 			return fmt.Errorf("dossier %s: %w", dossier.Code, err)
 		}
 	}
@@ -115,10 +120,11 @@ type exportResult struct {
 	Shipped  int      `json:"files_shipped"`
 	Pruned   int      `json:"archives_removed,omitempty"`
 	Elapsed  float64  `json:"seconds"`
+	Claimed  string   `json:"claimed_by,omitempty"` // who exports it now, in place of this run
 	finished bool
 }
 
-func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
+func (j *exportJob) export(ctx context.Context, d config.Dossier, to drop.Drop) error {
 	stream, trust := streamDown(d.Code), j.trust.For(d.Code)
 	bar := j.app.bar("reading rows", false)
 	e := &exporter.Exporter{
@@ -128,12 +134,12 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	}
 	o := exporter.Options{Full: j.flags.baseline, NewEpoch: j.flags.reason,
 		BaselineEvery: d.BaselineEvery.Duration, Retention: d.Retention.Duration}
-	if j.drop != nil {
-		if err := look(ctx, j.drop, stream, trust, &o); err != nil {
+	if to != nil {
+		if err := look(ctx, to, stream, trust, &o); err != nil {
 			return err
 		}
 		if d.Retention.Duration > 0 {
-			if err := confirmed(ctx, j.drop, d.Code, trust, &o); err != nil {
+			if err := confirmed(ctx, to, d.Code, trust, &o); err != nil {
 				return err
 			}
 		}
@@ -148,23 +154,36 @@ func (j *exportJob) run(ctx context.Context, d config.Dossier) error {
 	}
 	line := exportResult{Dossier: d.Code, Batch: r.Position.Sequence, Epoch: r.Position.Epoch, Sealed: r.Sealed,
 		Kind: string(r.Kind), Rows: r.Rows, Bytes: r.Archive, Tables: r.Tables, Elapsed: r.Elapsed.Seconds(), finished: r.Finished}
-	if j.drop != nil {
-		if err := j.app.shipDossier(ctx, j.drop, j.cfg.Paths.Outbox, d.Code); err != nil {
+	if to != nil {
+		err = j.ship(ctx, d, e, to, r, o, &line)
+	} else if j.flags.noShip {
+		// What carries this outbox has all but the newest batch by the next
+		// run; that one shows other hosts how far the stream is.
+		err = e.Clear(ctx, r.Position.Sequence-1)
+	}
+	if err == nil {
+		j.results = append(j.results, line)
+	}
+	return err
+}
+
+// ship brings a dossier's outbox to the drop, and removes what then is of no
+// use any more.
+func (j *exportJob) ship(ctx context.Context, d config.Dossier, e *exporter.Exporter, to drop.Drop, r exporter.Result, o exporter.Options, line *exportResult) error {
+	if err := j.app.shipDossier(ctx, to, j.cfg.Paths.Outbox, d.Code); err != nil {
+		return err
+	}
+	report, err := j.app.ship(ctx, to, j.cfg.Paths.Outbox, e.Stream)
+	if err != nil {
+		return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)
+	}
+	line.Shipped = report.Files
+	if !report.Behind { // else the head that says so was not copied
+		if line.Pruned, err = j.prune(ctx, e, to, r.Oldest, o); err != nil {
 			return err
 		}
-		report, err := j.app.ship(ctx, j.drop, j.cfg.Paths.Outbox, stream)
-		if err != nil {
-			return fmt.Errorf("batch %d is sealed, and waits in %s: shipping: %w", r.Position.Sequence, e.Outbox, err)
-		}
-		line.Shipped = report.Files
-		if !report.Behind { // else the head that says so was not copied
-			if line.Pruned, err = j.prune(ctx, e, r.Oldest, o); err != nil {
-				return err
-			}
-		}
 	}
-	j.results = append(j.results, line)
-	return nil
+	return e.Clear(ctx, r.Position.Sequence)
 }
 
 // look finds out how far a stream on the drop is: a database that was
@@ -174,14 +193,18 @@ func look(ctx context.Context, d drop.Drop, stream string, trust *keys.Trust, o 
 	if err != nil {
 		return fmt.Errorf("looking at the drop: %w", err)
 	}
+	count := map[int64]int{}
 	for _, f := range l.Files {
 		if n, ok := drop.Sequence(f.Name); ok {
+			count[n]++
 			if o.Oldest == 0 && isArchive(f.Name) { // they are sorted
 				o.Oldest = n
 			}
 			o.Seen = max(o.Seen, n)
 		}
 	}
+	oldest := o.Oldest
+	o.OnDrop = func(n int64) bool { return count[n] == 3 || count[n] == 2 && n < oldest } // archives are removed after their retention
 	if r, err := remoteHead(ctx, d, stream, trust); err == nil && r.head != nil {
 		o.Issue, o.SeenHead = r.head.Issue, r.head.Position()
 		o.Seen = max(o.Seen, r.head.Sequence)
@@ -195,6 +218,10 @@ func (j *exportJob) print() error {
 	}
 	t := term.NewTable("dossier", "batch", "kind", "rows", "archive", "shipped", "time")
 	for _, r := range j.results {
+		if r.Claimed != "" {
+			t.Row(r.Dossier, "", "exported now by "+r.Claimed, "", "", "", "")
+			continue
+		}
 		kind, rows, size := "nothing new", "", ""
 		if r.Sealed {
 			kind, rows, size = r.Kind, term.Count(r.Rows), term.Size(r.Bytes)

@@ -17,6 +17,7 @@ import (
 	"caisseauto/internal/database"
 	"caisseauto/internal/drop"
 	"caisseauto/internal/durable"
+	"caisseauto/internal/postgres"
 	"caisseauto/internal/release"
 	"caisseauto/internal/sqlite"
 	"caisseauto/keys"
@@ -69,6 +70,8 @@ func TestExitCode(t *testing.T) {
 		{drop.ErrTooLarge, exitRefused},
 		{drop.ErrUnavailable, exitUnavailable},
 		{database.ErrUnavailable, exitUnavailable},
+		{exporter.ErrUnseen, exitUnavailable},
+		{postgres.ErrClaimLost, exitUnavailable},
 		{context.DeadlineExceeded, exitUnavailable},
 		{drop.ErrNoSpace, exitCannotWrite},
 		{database.ErrNoSpace, exitCannotWrite},

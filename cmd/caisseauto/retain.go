@@ -44,16 +44,16 @@ func confirmed(ctx context.Context, d drop.Drop, dossier string, trust *keys.Tru
 
 // prune removes the archives that the head on the drop no longer names, there
 // and in the outbox. Killed in between, the next run goes on.
-func (j *exportJob) prune(ctx context.Context, e *exporter.Exporter, oldest int64, o exporter.Options) (int, error) {
+func (j *exportJob) prune(ctx context.Context, e *exporter.Exporter, to drop.Drop, oldest int64, o exporter.Options) (int, error) {
 	n := 0
 	if o.Oldest > 0 && o.Oldest < oldest {
-		l, err := j.drop.List(ctx, e.Stream)
+		l, err := to.List(ctx, e.Stream)
 		if err != nil {
 			return 0, err
 		}
 		for _, f := range l.Files {
 			if k, ok := drop.Sequence(f.Name); ok && isArchive(f.Name) && k < oldest {
-				if err := j.drop.Remove(ctx, e.Stream+"/"+f.Name); err != nil {
+				if err := to.Remove(ctx, e.Stream+"/"+f.Name); err != nil {
 					return n, fmt.Errorf("removing an old archive from the drop: %w", err)
 				}
 				n++

@@ -79,7 +79,10 @@ func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: the folder %s is not there; is the medium plugged in and mounted?", drop.ErrUnavailable, a.medium)
 		}
-		return d, err
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	if err := c.NeedDrop(); err != nil {
 		return nil, err
@@ -92,10 +95,14 @@ func (a *app) openDrop(ctx context.Context, c *config.Common) (drop.Drop, error)
 		return nil, fmt.Errorf("login key of the drop: %w", err)
 	}
 	defer done()
-	return sftp.Dial(ctx, sftp.Config{
+	d, err := sftp.Dial(ctx, sftp.Config{
 		Addr: c.Drop.Host, User: c.Drop.User, Path: c.Drop.Path,
 		HostKeys: c.Drop.HostKeys, Signers: login, Log: a.log(),
 	})
+	if err != nil {
+		return nil, err // and not a Drop that is there and nil
+	}
+	return d, nil
 }
 
 // mediumHas refuses a folder of --from that has nothing of a dossier: somebody
@@ -125,7 +132,10 @@ func openLocal(folder string, ours bool) (drop.Drop, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: the drop's folder %s is not there; make it, or mount the disk it is on", drop.ErrUnavailable, folder)
 	}
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // streamFolder is the local folder of a stream under an outbox or inbox.

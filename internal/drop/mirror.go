@@ -18,6 +18,9 @@ type MirrorOptions struct {
 	Progress func(done, total int64) // called as bytes arrive; total is what this run has to copy
 	Log      *slog.Logger            // nil: silent
 
+	// KeepHead leaves dst's head alone: the caller knows that it is newer.
+	KeepHead bool
+
 	// MaxArchive is the largest archive to copy; 0: no limit. Heads,
 	// signatures and manifests have the limits of this package.
 	MaxArchive int64
@@ -130,7 +133,7 @@ func (m *mirror) copyHead(ctx context.Context, p *plan, head, old pair) error {
 		m.o.Log.Warn("the source is behind, its head is not copied", "stream", m.dir,
 			"source", p.newestSrc, "target", p.newestDst)
 		return nil
-	case m.o.To > 0 && p.newestSrc > m.o.To, !head.complete(), head.equal(old):
+	case m.o.KeepHead, m.o.To > 0 && p.newestSrc > m.o.To, !head.complete(), head.equal(old):
 		return nil
 	}
 	files, size, err := head.write(ctx, m.dst, m.dir+"/HEAD.json", old)

@@ -271,15 +271,15 @@ func (d *collecting) Snapshot(ctx context.Context, work func() error) error {
 	return work()
 }
 
-// claimSQL names a till's lock, of those that a session holds.
-const claimSQL = "hashtext('caisseauto collect'), hashtext($1)"
+// tillClaimSQL names a till's lock, of those that a session holds.
+const tillClaimSQL = "hashtext('caisseauto collect'), hashtext($1)"
 
 // Claim implements collect.Driver, by a lock of this session: when the
 // connection is lost, so is the claim.
 func (d *collecting) Claim(ctx context.Context, stream string) (release func(), ok bool, err error) {
 	err = d.twice(ctx, func() error {
 		var got *bool // NULL on a replica, which has locks of its own
-		err := d.s.QueryRow(ctx, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_try_advisory_lock("+claimSQL+") END", stream).Scan(&got)
+		err := d.s.QueryRow(ctx, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_try_advisory_lock("+tillClaimSQL+") END", stream).Scan(&got)
 		if err == nil && got == nil {
 			return fmt.Errorf("%w: %s", database.ErrReadOnly, replicaAdvice)
 		}
@@ -296,7 +296,7 @@ func (d *collecting) Claim(ctx context.Context, stream string) (release func(), 
 		if s.IsClosed() {
 			return
 		}
-		if _, err := s.Exec(ctx, "SELECT pg_advisory_unlock("+claimSQL+")", pgx.QueryExecModeExec, stream); err != nil && s == d.s {
+		if _, err := s.Exec(ctx, "SELECT pg_advisory_unlock("+tillClaimSQL+")", pgx.QueryExecModeExec, stream); err != nil && s == d.s {
 			d.drop() // the server lets go
 		}
 	}, true, nil

@@ -80,7 +80,7 @@ func (s *session) settle(ctx context.Context, lockTimeout time.Duration) error {
 		return fmt.Errorf("%w: it is PostgreSQL %d, and capture needs 13 or later", errOld, s.version/10000)
 	}
 	s.path = slices.DeleteFunc(s.path, func(n string) bool { return n == ourSchema || n == "pg_catalog" })
-	_, err = s.Exec(ctx, fmt.Sprintf("%s; SET lock_timeout = %d", sessionSQL, lockTimeout.Milliseconds()))
+	_, err = s.Exec(ctx, fmt.Sprintf("%s; %s; SET lock_timeout = %d", sessionSQL, aliveSQL, lockTimeout.Milliseconds()))
 	return err
 }
 

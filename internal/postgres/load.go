@@ -19,7 +19,10 @@ CREATE INDEX caisseauto_journal_xid ON caisseauto.caisseauto_journal(xid)`},
 		generation bigint NOT NULL, declared text NOT NULL, triggers text NOT NULL)`},
 	{"caisseauto_stream", `CREATE TABLE caisseauto.caisseauto_stream(stream text PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, sequence bigint NOT NULL DEFAULT 0,
 		digest text NOT NULL DEFAULT '', baseline bigint NOT NULL DEFAULT 0, cursor text NOT NULL,
-		pending_epoch bigint, pending_sequence bigint, pending_digest text, pending_kind text, pending_cursor text)`},
+		pending_epoch bigint, pending_sequence bigint, pending_digest text, pending_kind text, pending_cursor text,
+		issue bigint NOT NULL DEFAULT 0, oldest bigint NOT NULL DEFAULT 0)`},
+	{"caisseauto_shelf", shelfSQL},
+	{"caisseauto_shelf_large", shelfLargeSQL},
 	{"caisseauto_event", `CREATE TABLE caisseauto.caisseauto_event(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at text NOT NULL, stream text, what text NOT NULL)`},
 }
 
@@ -32,6 +35,9 @@ func (p *plan) ownTables() {
 		if !p.own[t.name] {
 			p.add(ours, "%s", t.sql)
 		}
+	}
+	if p.own["caisseauto_stream"] && !p.heads { // it was made before several hosts could export
+		p.add(ours, "ALTER TABLE caisseauto.caisseauto_stream ADD COLUMN IF NOT EXISTS issue bigint NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS oldest bigint NOT NULL DEFAULT 0")
 	}
 }
 
@@ -71,6 +77,9 @@ func (p *plan) load(ctx context.Context, q querier) error {
 	}
 	if !p.own["caisseauto_stream"] {
 		return nil
+	}
+	if p.heads, err = hasHeads(ctx, q); err != nil {
+		return err
 	}
 	return each(ctx, q, "SELECT stream FROM caisseauto.caisseauto_stream", nil, func(v [][]byte) error { p.streams[string(v[0])] = true; return nil })
 }

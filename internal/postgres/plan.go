@@ -23,6 +23,7 @@ type plan struct {
 	top        int64            // highest table number given
 	schema     bool             // our schema is there
 	role       string           // ours
+	heads      bool             // caisseauto_stream has what heads need
 	catalog    *catalog
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"caisseauto/internal/database"
 	"caisseauto/manifest"
 )
 
@@ -47,28 +48,39 @@ func stand(ctx context.Context, q querier, stream, lock string) (st manifest.Sta
 // To reserve the same once more is no error.
 func (s *Source) Reserve(ctx context.Context, stream string, p manifest.Pending) error {
 	return s.write(ctx, func(_ *session, tx pgx.Tx) error {
-		st, _, err := stand(ctx, tx, stream, "FOR UPDATE")
-		if err != nil {
-			return err
-		}
-		switch {
-		case st.Pending != nil && *st.Pending == p:
-			return nil
-		case st.Pending != nil:
-			return fmt.Errorf("stream %s: batch %d of epoch %d waits to be published and nothing else can be sealed before; run the export again",
-				stream, st.Pending.Sequence, st.Pending.Epoch)
-		case p.Epoch != max(st.Last.Epoch, 1) || p.Sequence != st.Last.Sequence+1 || p.Digest == "":
-			return fmt.Errorf("stream %s: batch %d of epoch %d does not follow %d of epoch %d, where the stream stands now; another export was faster, run it again",
-				stream, p.Sequence, p.Epoch, st.Last.Sequence, st.Last.Epoch)
-		case p.Kind != manifest.Baseline && st.Last.Digest == "":
-			return fmt.Errorf("stream %s: the first batch of an epoch must be a baseline", stream)
-		}
-		if _, err := parseCursor(p.Cursor); err != nil {
-			return err
-		}
-		return changeOne(ctx, tx, stream, `UPDATE caisseauto.caisseauto_stream SET pending_epoch = $2, pending_sequence = $3, pending_digest = $4,
-			pending_kind = $5, pending_cursor = $6 WHERE stream = $1`, p.Epoch, p.Sequence, p.Digest, string(p.Kind), p.Cursor)
+		_, err := reserve(ctx, tx, stream, p)
+		return err
 	})
+}
+
+// reserve is Reserve in a transaction. It reports whether p was reserved before.
+func reserve(ctx context.Context, tx pgx.Tx, stream string, p manifest.Pending) (again bool, err error) {
+	st, _, err := stand(ctx, tx, stream, "FOR UPDATE")
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case st.Pending != nil && *st.Pending == p:
+		return true, nil
+	case st.Pending != nil:
+		return false, busy("stream %s: batch %d of epoch %d waits to be published and nothing else can be sealed before; run the export again",
+			stream, st.Pending.Sequence, st.Pending.Epoch)
+	case p.Epoch != max(st.Last.Epoch, 1) || p.Sequence != st.Last.Sequence+1 || p.Digest == "":
+		return false, busy("stream %s: batch %d of epoch %d does not follow %d of epoch %d, where the stream stands now; another export was faster, run it again",
+			stream, p.Sequence, p.Epoch, st.Last.Sequence, st.Last.Epoch)
+	case p.Kind != manifest.Baseline && st.Last.Digest == "":
+		return false, fmt.Errorf("stream %s: the first batch of an epoch must be a baseline", stream)
+	}
+	if _, err := parseCursor(p.Cursor); err != nil {
+		return false, err
+	}
+	return false, changeOne(ctx, tx, stream, `UPDATE caisseauto.caisseauto_stream SET pending_epoch = $2, pending_sequence = $3, pending_digest = $4,
+		pending_kind = $5, pending_cursor = $6 WHERE stream = $1`, p.Epoch, p.Sequence, p.Digest, string(p.Kind), p.Cursor)
+}
+
+// busy says that another export was at the same stream. Nothing was changed.
+func busy(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", database.ErrBusy, fmt.Errorf(format, args...))
 }
 
 // changeOne runs an UPDATE of a stream's row, which must be there.
@@ -96,7 +108,7 @@ func (s *Source) Publish(ctx context.Context, stream string, p manifest.Pending)
 			return nil
 		}
 		if st.Pending == nil || *st.Pending != p {
-			return fmt.Errorf("stream %s: batch %d of epoch %d is not the one that was reserved; nothing was changed, run the export again",
+			return busy("stream %s: batch %d of epoch %d is not the one that was reserved; nothing was changed, run the export again",
 				stream, p.Sequence, p.Epoch)
 		}
 		baseline := st.Baseline
@@ -166,7 +178,7 @@ func (s *Source) Advance(ctx context.Context, stream, text string) error {
 			return err
 		}
 		if st.Pending != nil || now != "" && from.Place == to.Place && !older(from.Snapshot, to.Snapshot) {
-			return fmt.Errorf("stream %s was moved by another export meanwhile; run it again", stream)
+			return busy("stream %s was moved by another export meanwhile; run it again", stream)
 		}
 		return changeOne(ctx, tx, stream, `UPDATE caisseauto.caisseauto_stream SET cursor = $2 WHERE stream = $1`, text)
 	})
@@ -194,6 +206,16 @@ func (s *Source) NewEpoch(ctx context.Context, stream string, seen manifest.Posi
 			` WHERE stream = $1`, epoch, sequence)
 		if err != nil {
 			return err
+		}
+		// What was reserved and not published is of no use any more.
+		for _, table := range []string{"caisseauto_shelf", "caisseauto_shelf_large"} {
+			ok, err := installed(ctx, tx, table)
+			if ok {
+				_, err = tx.Exec(ctx, "DELETE FROM caisseauto."+table+" WHERE stream = $1 AND sequence > $2", stream, st.Last.Sequence)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		what := fmt.Sprintf("epoch %d begins after batch %d of epoch %d, number %d: %s", epoch, st.Last.Sequence, st.Last.Epoch, sequence+1, reason)
 		_, err = tx.Exec(ctx, `INSERT INTO caisseauto.caisseauto_event(at, stream, what) VALUES (`+nowSQL+`, $1, $2)`, stream, what)
