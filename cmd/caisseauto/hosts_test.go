@@ -269,11 +269,12 @@ func (h *hosts) stopped(host string) (p *os.Process, done func() (code int, stdo
 		h.t.Fatal(err)
 	}
 	p, done = h.on(host)
-	for n := 0; pgtest.Query(h.t, h.dsn, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")[0] == "0"; n++ {
+	for n := 0; pgtest.Query(h.t, h.dsn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")[0] == "0"; n++ {
 		if n == 1000 {
-			h.t.Fatal("it does not wait for the table")
+			h.t.Fatal("it does not claim the dossier")
 		}
 	}
+	time.Sleep(100 * time.Millisecond) // it asks for the table again and again
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		h.t.Fatal(err)
 	}
