@@ -71,7 +71,7 @@ func open(ctx context.Context, dsn string, lockTimeout time.Duration) (*session,
 
 // settle reads what the server is, then makes the session ours.
 func (s *session) settle(ctx context.Context, lockTimeout time.Duration) error {
-	err := s.QueryRow(ctx, `SELECT current_schemas(false)::text[], pg_is_in_recovery(), current_setting('server_version_num')::int`).
+	err := s.QueryRow(ctx, `SELECT (`+pathSQL+`), pg_is_in_recovery(), current_setting('server_version_num')::int`).
 		Scan(&s.path, &s.replica, &s.version)
 	if err != nil {
 		return err
@@ -80,9 +80,18 @@ func (s *session) settle(ctx context.Context, lockTimeout time.Duration) error {
 		return fmt.Errorf("%w: it is PostgreSQL %d, and capture needs 13 or later", errOld, s.version/10000)
 	}
 	s.path = slices.DeleteFunc(s.path, func(n string) bool { return n == ourSchema || n == "pg_catalog" })
-	_, err = s.Exec(ctx, fmt.Sprintf("%s; %s; SET lock_timeout = %d", sessionSQL, aliveSQL, lockTimeout.Milliseconds()))
+	// Newer servers have more time limits; idle_session_timeout is there from 14 on, transaction_timeout from 17 on.
+	_, err = s.Exec(ctx, fmt.Sprintf("%s; %s; SET lock_timeout = %d; SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
+		sessionSQL, aliveSQL, lockTimeout.Milliseconds()))
 	return err
 }
+
+// pathSQL is the query of the schemas of the search_path that are there. Those
+// that the role may not look into come last: that a right is missing is a
+// better word than that a table is.
+const pathSQL = `SELECT coalesce(array_agg(s.nspname::text ORDER BY has_schema_privilege(s.oid, 'USAGE') DESC, n), '{}')
+	FROM regexp_matches(current_setting('search_path'), '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') WITH ORDINALITY AS p(part, n)
+	JOIN pg_catalog.pg_namespace AS s ON s.nspname = CASE coalesce(part[1], part[2]) WHEN '$user' THEN current_user ELSE coalesce(replace(part[1], '""', '"'), lower(part[2])) END`
 
 var errOld = errors.New("the server is too old")
 

@@ -102,6 +102,10 @@ func (x snapshot) after() string {
 	return fmt.Sprintf("(xid >= '%s'::xid8 OR xid = ANY ('{%s}'::xid8[]))", x.xmax, strings.Join(x.open, ","))
 }
 
+// future is the condition of an entry that no transaction of this cluster can
+// have written and committed: it came with a dump of another one.
+const future = "xid >= pg_snapshot_xmax(pg_current_snapshot())"
+
 // before returns the condition that an entry was written by a transaction
 // that was over in the snapshot.
 func (x snapshot) before() string {

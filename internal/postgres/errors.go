@@ -33,6 +33,16 @@ func code(err error) string {
 	return ""
 }
 
+// routine returns the server's function that an error is of, which has the
+// same name in every language.
+func routine(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Routine
+	}
+	return ""
+}
+
 // explain makes an error recognisable that says something of the server or
 // of this role's rights and not of the data, and says what to do. Other
 // errors come back with the database's name before them.
@@ -70,6 +80,8 @@ func classify(ctx context.Context, err error) (advice string, kind error) {
 		return "stopped, everything was rolled back", context.Cause(ctx)
 	case c == "28P01" || c == "28000":
 		return "nothing was changed; the password is looked for in ~/.pgpass or in the file that PGPASSFILE names, for the user in database.dsn; pg_hba.conf of the server says who may come", database.ErrDenied
+	case c == codeDenied && routine(err) == "check_enable_rls":
+		return "nothing was changed; row level security would hide rows from this role, and their absence would delete them at the tills; let a superuser run what this prints: caisseauto init server --print-sql (it is ALTER ROLE … BYPASSRLS)", database.ErrDenied
 	case c == codeDenied:
 		return "nothing was changed; let the owner of the tables, or a superuser, run what this prints: caisseauto init server --print-sql", database.ErrDenied
 	case c == codeNoDatabase:

@@ -39,7 +39,7 @@ type extracted struct {
 }
 
 // window returns the condition of the journal's entries since the last batch.
-func (e *extraction) window() string { return e.from.after() }
+func (e *extraction) window() string { return e.from.after() + " AND NOT " + future }
 
 // dirtyEntry is the condition of an entry that names no row.
 const dirtyEntry = "(k IS NULL OR (mask IS NULL OR mask >= -1) AND array_position(k, NULL) IS NOT NULL)"

@@ -78,38 +78,42 @@ func (c *Capture) SQL(ctx context.Context, dsn string, o SourceOptions) (string,
 	defer s.Close()
 	var script string
 	err := s.read(ctx, func(sess *session, tx pgx.Tx) error {
+		own, err := ownGrants(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if len(own) > 0 { // without them nobody can see what else is missing
+			script = (&plan{}).script(own) + "-- Then look what else there is to do: caisseauto init server --print-sql\n"
+			return nil
+		}
 		p, err := c.plan(ctx, tx, sess.path, "")
 		if err != nil {
 			return err
 		}
 		grants, err := p.grants(ctx, tx)
-		if err != nil || len(p.statements)+len(grants) == 0 {
-			return err
+		if err == nil && len(p.statements)+len(grants) > 0 {
+			script = p.script(grants)
 		}
-		var role string
-		if err := tx.QueryRow(ctx, "SELECT current_user").Scan(&role); err != nil {
-			return err
-		}
-		script = p.script(role, grants)
-		return nil
+		return err
 	})
 	return script, err
 }
 
 // script writes the plan for somebody who runs it with other rights. What is
 // ours belongs to the role that exports: its functions run with its rights,
-// which are few.
-func (p *plan) script(role string, grants []string) string {
+// which are few. It gets them first: with those on our tables they leave their
+// traces in the catalog before it is noted how that looks.
+func (p *plan) script(grants []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- For a superuser: psql -v ON_ERROR_STOP=1 -f FILE\n-- It changes nothing but what is written here; if a table is busy, it ends at once and can be run again.\nBEGIN;\nSET LOCAL lock_timeout = '%dms';\nSET LOCAL search_path = caisseauto, pg_catalog;\n", queueTime.Milliseconds())
-	for _, lock := range p.locks() {
-		b.WriteString(lock + ";\n")
+	for _, statement := range append(grants, p.locks()...) {
+		b.WriteString(statement + ";\n")
 	}
 	as := master
 	for _, s := range p.statements {
 		if (s.who == ours) != (as == ours) {
 			if s.who == ours {
-				fmt.Fprintf(&b, "SET LOCAL ROLE %s;\n", quote(role))
+				fmt.Fprintf(&b, "SET LOCAL ROLE %s;\n", quote(p.role))
 			} else {
 				b.WriteString("RESET ROLE;\n")
 			}
@@ -117,22 +121,18 @@ func (p *plan) script(role string, grants []string) string {
 		as = s.who
 		sql := s.sql
 		if s.who == master {
-			sql += " AUTHORIZATION " + quote(role)
+			sql += " AUTHORIZATION " + quote(p.role)
 		}
 		b.WriteString(sql + ";\n")
 	}
 	if as == ours {
 		b.WriteString("RESET ROLE;\n")
 	}
-	for _, g := range grants {
-		fmt.Fprintf(&b, "%s TO %s;\n", g, quote(role))
-	}
 	b.WriteString("COMMIT;\n")
 	return b.String()
 }
 
-// grants returns the rights that the role lacks, as GRANT statements without
-// their last word.
+// grants returns the statements that give the role the rights that it lacks.
 func (p *plan) grants(ctx context.Context, q querier) ([]string, error) {
 	wanted := map[string]map[*Table]bool{}
 	want := func(right string, t *Table) {
@@ -155,30 +155,40 @@ func (p *plan) grants(ctx context.Context, q querier) ([]string, error) {
 			}
 		}
 	}
-	var list []string
-	schemas := map[string]bool{}
+	to := " TO " + quote(p.role)
+	// What the server lets everybody do, unless somebody has closed it.
+	list, err := texts(ctx, q, `SELECT 'GRANT EXECUTE ON FUNCTION pg_catalog.' || f FROM unnest(ARRAY['pg_control_system()', 'pg_walfile_name(pg_lsn)', 'pg_current_wal_lsn()', 'pg_current_snapshot()']) AS f
+		WHERE NOT has_function_privilege('pg_catalog.' || f, 'EXECUTE')`)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i] += to
+	}
 	for right, tables := range wanted {
 		for t := range tables {
 			if t == nil {
 				continue // told by the plan where it goes down, and by uploads where it goes up
 			}
-			var table, schema bool
-			err := q.QueryRow(ctx, "SELECT has_table_privilege($1::oid, $2), has_schema_privilege($3, 'USAGE')", t.OID, right, t.Schema).Scan(&table, &schema)
+			var table, schema, hidden bool
+			err := q.QueryRow(ctx, "SELECT has_table_privilege($1::oid, $2), has_schema_privilege($3, 'USAGE'), row_security_active($1::oid)", t.OID, right, t.Schema).Scan(&table, &schema, &hidden)
 			if err != nil {
 				return nil, err
 			}
 			if !table {
-				list = append(list, "GRANT "+right+" ON "+t.sql())
+				list = append(list, "GRANT "+right+" ON "+t.sql()+to)
 			}
-			if !schema && !schemas[t.Schema] {
-				schemas[t.Schema] = true
-				list = append(list, "GRANT USAGE ON SCHEMA "+quote(t.Schema))
+			if !schema {
+				list = append(list, "GRANT USAGE ON SCHEMA "+quote(t.Schema)+to)
+			}
+			if hidden {
+				list = append(list, "ALTER ROLE "+quote(p.role)+" BYPASSRLS")
 			}
 		}
 	}
 	// Batches of tills are read into temporary tables.
 	var temporary bool
-	err := q.QueryRow(ctx, "SELECT has_database_privilege(current_database(), 'TEMPORARY')").Scan(&temporary)
+	err = q.QueryRow(ctx, "SELECT has_database_privilege(current_database(), 'TEMPORARY')").Scan(&temporary)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +197,27 @@ func (p *plan) grants(ctx context.Context, q querier) ([]string, error) {
 		if err := q.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
 			return nil, err
 		}
-		list = append(list, "GRANT TEMPORARY ON DATABASE "+quote(name))
+		list = append(list, "GRANT TEMPORARY ON DATABASE "+quote(name)+to)
 	}
 	slices.Sort(list)
-	return list, nil
+	return slices.Compact(list), nil
+}
+
+// ownGrants returns the statements that give the role the rights that it lacks
+// on what is ours, where it belongs to another one.
+func ownGrants(ctx context.Context, q querier) ([]string, error) {
+	return texts(ctx, q, `SELECT 'GRANT USAGE, CREATE ON SCHEMA caisseauto TO ' || quote_ident(current_user) FROM pg_namespace
+			WHERE nspname = 'caisseauto' AND NOT (has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE'))
+		UNION ALL SELECT format('GRANT SELECT, INSERT, UPDATE, DELETE ON caisseauto.%I TO %I', c.relname, current_user) FROM pg_class AS c JOIN pg_namespace AS s ON s.oid = c.relnamespace
+			WHERE s.nspname = 'caisseauto' AND c.relkind = 'r'
+				AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+		ORDER BY 1`)
+}
+
+// texts returns the one column of a query.
+func texts(ctx context.Context, q querier, sql string) (list []string, err error) {
+	err = each(ctx, q, sql, nil, func(v [][]byte) error { list = append(list, string(v[0])); return nil })
+	return list, err
 }
 
 // uploads returns what a stream down asks of its tills, parents first.

@@ -92,8 +92,8 @@ func (s *Source) pruneSome(ctx context.Context, tx pgx.Tx) (int64, error) {
 	if len(ours) == 0 {
 		return 0, nil
 	}
-	tag, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s LIMIT %[3]d))",
-		journal, strings.Join(append(ours, others...), " AND "), pruneChunk))
+	tag, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s OR %[4]s LIMIT %[3]d))",
+		journal, strings.Join(append(ours, others...), " AND "), pruneChunk, future))
 	if err != nil || tag.RowsAffected() > 0 || len(others) == 0 {
 		return tag.RowsAffected(), err
 	}

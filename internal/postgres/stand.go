@@ -162,7 +162,7 @@ func (s *Source) Advance(ctx context.Context, stream, text string) error {
 		if err != nil {
 			return err
 		}
-		err = tx.QueryRow(ctx, "SELECT NOT EXISTS (SELECT 1 FROM "+journal+" WHERE "+x.after()+")").Scan(&idle)
+		err = tx.QueryRow(ctx, "SELECT NOT EXISTS (SELECT 1 FROM "+journal+" WHERE "+x.after()+" AND NOT "+future+")").Scan(&idle)
 		return err
 	})
 	if err != nil || idle {
