@@ -51,8 +51,10 @@ func explain(ctx context.Context, where string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isExplained(err):
+	case isExplained(err) && strings.Contains(err.Error(), where):
 		return err
+	case isExplained(err):
+		return fmt.Errorf("%s: %w", where, err)
 	case kind == nil:
 		return fmt.Errorf("%s: %w", where, err)
 	}
