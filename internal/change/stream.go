@@ -1,5 +1,7 @@
 package change
 
+import "bytes"
+
 // BlockRows is the largest number of rows in a Block: enough to make the hand
 // over between two goroutines cheap, few enough to stay in a processor cache.
 const BlockRows = 512
@@ -13,6 +15,20 @@ type Sink interface {
 	// Row takes one encoded line with its line feed. The bytes are the
 	// caller's again when Row returns.
 	Row(line []byte) error
+}
+
+// SendLines gives a sink encoded lines that stand one after the other, and
+// returns how many there were.
+func SendLines(sink Sink, lines []byte) (n int64, err error) {
+	// A line feed ends a line and nothing else: JSON has it escaped in texts.
+	for len(lines) > 0 {
+		end := bytes.IndexByte(lines, '\n') + 1
+		if err := sink.Row(lines[:end]); err != nil {
+			return n, err
+		}
+		n, lines = n+1, lines[end:]
+	}
+	return n, nil
 }
 
 // A Block holds some rows of one member. Header stays the same pointer for

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -228,14 +227,7 @@ func (e *extraction) sendDeletes(t *extracted) error {
 	if t.spilled {
 		return e.readDeletes(t)
 	}
-	// A line feed ends a line and nothing else: JSON has it escaped in texts.
-	for rest := t.deletes; len(rest) > 0; {
-		n := bytes.IndexByte(rest, '\n') + 1
-		t.rows++
-		if err := e.sink.Row(rest[:n]); err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	return nil
+	n, err := change.SendLines(e.sink, t.deletes)
+	t.rows += n
+	return err
 }

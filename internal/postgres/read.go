@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -263,19 +262,8 @@ func offer(ctx context.Context, tx pgx.Tx, cat *catalog, stream string, last cur
 	if err != nil {
 		return err
 	}
-	uploads := make([]manifest.Upload, 0, len(list))
-	for _, u := range list {
-		uploads = append(uploads, u.Upload)
-	}
-	if len(uploads) > 0 {
-		text, err := json.Marshal(uploads)
-		if err != nil {
-			return err
-		}
-		next.Uploads = database.Fingerprint(string(text))
-	}
-	if x.Kind == manifest.Baseline || next.Uploads != last.Uploads {
-		x.Uploads = uploads
+	if next.Uploads, err = database.Offer(x, list, last.Uploads); err != nil {
+		return err
 	}
 	dossier, _, _ := strings.Cut(stream, "/")
 	x.Integrated, err = integrated(ctx, tx, dossier)

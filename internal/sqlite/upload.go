@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -46,19 +45,8 @@ func (c *Capture) offer(db *sqlite3.Conn, stream string, last cursor, next *curs
 	if err != nil {
 		return err
 	}
-	uploads := make([]manifest.Upload, 0, len(list))
-	for _, u := range list {
-		uploads = append(uploads, u.Upload)
-	}
-	if len(uploads) > 0 {
-		text, err := json.Marshal(uploads)
-		if err != nil {
-			return err
-		}
-		next.Uploads = database.Fingerprint(string(text))
-	}
-	if x.Kind == manifest.Baseline || next.Uploads != last.Uploads {
-		x.Uploads = uploads
+	if next.Uploads, err = database.Offer(x, list, last.Uploads); err != nil {
+		return err
 	}
 	dossier, _, _ := strings.Cut(stream, "/")
 	x.Integrated, err = integrated(db, dossier)
