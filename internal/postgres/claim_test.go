@@ -95,6 +95,7 @@ func claimedWithin(t *testing.T, dsn string, most time.Duration) time.Duration {
 
 // TestClaim: one host at a time has a stream, and others are told who.
 func TestClaim(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	e.capture(articles("A"))
 	cmd, _ := otherHost(t, e.dsn)
@@ -119,6 +120,7 @@ func TestClaim(t *testing.T) {
 // TestRelease: whoever gives a claim back gives it back at once, and who comes
 // in the moment in which it is given back takes it or is told who was first.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	s := NewSource(e.dsn, NewCapture(nil), SourceOptions{})
 	lock := func(how string) (ok bool) {
@@ -167,6 +169,7 @@ func TestRelease(t *testing.T) {
 // TestClaimOfARoleWithoutRights: a role that may not see who other sessions
 // are is told what can be told.
 func TestClaimOfARoleWithoutRights(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	cmd, _ := otherHost(t, e.dsn)
 	role := pgtest.Get(t).NewRole(t, "")
@@ -179,6 +182,7 @@ func TestClaimOfARoleWithoutRights(t *testing.T) {
 // TestClaimWaitsForTheDead: what a host that has died had handed to the server
 // is finished before its successor begins.
 func TestClaimWaitsForTheDead(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	e.capture(articles("A"))
 	tx, err := e.Begin(t.Context())
@@ -208,6 +212,7 @@ func TestClaimWaitsForTheDead(t *testing.T) {
 // TestClaimOfAStoppedProcess: the network is well, and the process does not
 // run. Its claim goes to another, and when it goes on it knows.
 func TestClaimOfAStoppedProcess(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	cmd, out := otherHost(t, e.dsn)
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -230,6 +235,7 @@ func TestClaimOfAStoppedProcess(t *testing.T) {
 // TestClaimInASilentNetwork: no byte comes through and nobody is told. The host
 // stops before the server gives its claim to another.
 func TestClaimInASilentNetwork(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	net := pgtest.Get(t).Proxy(t)
 	s := NewSource(net.DSN(pgtest.Database(t, e.dsn), "postgres"), NewCapture(nil), SourceOptions{})
@@ -257,6 +263,7 @@ func TestClaimInASilentNetwork(t *testing.T) {
 // TestClaimCut: a connection that ends is noticed by the next beat, and before
 // anything is written by whoever asks.
 func TestClaimCut(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	net := pgtest.Get(t).Proxy(t)
 	s := NewSource(net.DSN(pgtest.Database(t, e.dsn), "postgres"), NewCapture(nil), SourceOptions{})
@@ -280,6 +287,7 @@ func TestClaimCut(t *testing.T) {
 
 // TestClaimSettings: the server is told how to notice a host that is gone.
 func TestClaimSettings(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	role := pgtest.Get(t).NewRole(t, "secret")
 	c, err := NewSource(pgtest.Get(t).TCP(pgtest.Database(t, e.dsn), role)+" password=secret application_name=my-own-name-that-is-very-long-so-that-nothing-more-has-room", NewCapture(nil), SourceOptions{}).Claim(t.Context(), "A/down")

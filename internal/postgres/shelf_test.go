@@ -89,6 +89,7 @@ func onShelf(t testing.TB, s *Source, archives map[int64][]byte) (list []string)
 // TestShelf: what is put on it comes back byte by byte, and leaves it when it is
 // said to be on the drop.
 func TestShelf(t *testing.T) {
+	t.Parallel()
 	s := newERP(t, articleSQL).capture(articles("A"))["A/down"].Source
 	ctx := t.Context()
 	archives := map[int64][]byte{}
@@ -141,6 +142,7 @@ func TestShelf(t *testing.T) {
 
 // TestSignature: the first one counts, and none comes after the publication.
 func TestSignature(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	a, b := e.capture(articles("A"))["A/down"].Source, NewSource(e.dsn, NewCapture(articles("A")), SourceOptions{})
 	defer b.Close()
@@ -165,6 +167,7 @@ func TestSignature(t *testing.T) {
 // TestDepositOfTwo: of two hosts at one number, one has it, with its bytes, and
 // the other is told to come again.
 func TestDepositOfTwo(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	e.capture(articles("A"))
 	for range 10 {
@@ -211,6 +214,7 @@ func TestDepositOfTwo(t *testing.T) {
 // TestDepositCut: whatever message of a deposit is the last that comes through,
 // the number is reserved and all bytes are there, or neither.
 func TestDepositCut(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	e.capture(articles("A"))
 	c := pgtest.Get(t)
@@ -274,6 +278,7 @@ func waitForDead(t *testing.T, dsn string) {
 // TestDepositFails: an archive that cannot be read reserves nothing, and the
 // error is that of the file.
 func TestDepositFails(t *testing.T) {
+	t.Parallel()
 	s := newERP(t, articleSQL).capture(articles("A"))["A/down"].Source
 	broken := errors.New("a sector is bad")
 	for _, good := range []int{0, 100, shelfPiece, 2 * shelfPiece} {
@@ -292,6 +297,7 @@ func TestDepositFails(t *testing.T) {
 
 // TestNextIssue: no issue is given twice, whatever each host believes.
 func TestNextIssue(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	e.capture(articles("A"))
 	var mu sync.Mutex
@@ -329,6 +335,7 @@ func TestNextIssue(t *testing.T) {
 // TestOldDatabase: one that was prepared before several hosts could export gets
 // what is missing, and keeps what it has.
 func TestOldDatabase(t *testing.T) {
+	t.Parallel()
 	e := newERP(t, articleSQL)
 	s := e.capture(articles("A"))["A/down"]
 	s.round()
@@ -356,6 +363,7 @@ func TestOldDatabase(t *testing.T) {
 
 // TestMoved: a database that is restored, or fails over, says so.
 func TestMoved(t *testing.T) {
+	t.Parallel()
 	s := newERP(t, articleSQL).capture(articles("A"))["A/down"]
 	s.round()
 	moved := func() bool {
