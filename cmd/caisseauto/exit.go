@@ -60,7 +60,7 @@ func exitCode(err error) int {
 	var conf *config.Error
 	switch {
 	case errors.As(err, &usage), errors.As(err, &conf), strings.HasPrefix(err.Error(), "unknown command"),
-		errors.Is(err, database.ErrNotInstalled), sqlite3.IsCannotOpen(err):
+		errors.Is(err, database.ErrNotInstalled), errors.Is(err, database.ErrDSN), sqlite3.IsCannotOpen(err):
 		return exitUsage
 	case errors.Is(err, exporter.ErrAhead), errors.Is(err, exporter.ErrLost), errors.Is(err, sqlite.ErrForked),
 		errors.Is(err, errAlarm), errors.Is(err, errDossier), errors.Is(err, sqlite.ErrWaiting), errors.Is(err, errFindings),

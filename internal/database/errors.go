@@ -7,6 +7,8 @@ import "errors"
 var (
 	// ErrNotInstalled says that the database has none of our tables yet.
 	ErrNotInstalled = errors.New("the database is not prepared")
+	// ErrDSN says that nothing can be made of a connection string.
+	ErrDSN = errors.New("the connection string cannot be read")
 	// ErrNoTable says that there is no such table.
 	ErrNoTable = errors.New("no such table")
 	// ErrBusy says that another program held a lock for longer than the

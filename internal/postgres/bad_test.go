@@ -315,10 +315,15 @@ func TestNoWayIn(t *testing.T) {
 		}
 	}
 
+	var others []*pgx.Conn
 	for range 5 { // a superuser has one more
-		pgtest.Connect(t, c.DSN(db, role))
+		others = append(others, pgtest.Connect(t, c.DSN(db, role)))
 	}
 	check("too many connections", c.DSN(db, role), database.ErrBusy)
+	for _, conn := range others {
+		conn.Close(t.Context())
+	}
+	c.Quiet(t, db)
 	if err := os.WriteFile(filepath.Join(c.Data(), "pg_hba.conf"), []byte("local all postgres trust\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

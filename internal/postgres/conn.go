@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"caisseauto/internal/database"
 )
 
 // ourSchema holds every table and function that is ours.
@@ -48,7 +50,7 @@ const minVersion = 130000
 func open(ctx context.Context, dsn string, lockTimeout time.Duration) (*session, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("the connection string in database.dsn: %w", err)
+		return nil, fmt.Errorf("database.dsn: %w: %w", database.ErrDSN, err)
 	}
 	if _, ok := config.RuntimeParams["application_name"]; !ok {
 		config.RuntimeParams["application_name"] = "caisseauto"

@@ -141,7 +141,8 @@ const queueTime = 500 * time.Millisecond
 // can be one of two in a deadlock, and the server may choose the ERP's
 // transaction to end.
 func (s *Source) patiently(ctx context.Context, work func() error) error {
-	for end := time.Now().Add(s.o.LockTimeout); ; {
+	pause := 20 * time.Millisecond // grows: each try is a line in the server's log
+	for end := time.Now().Add(s.o.LockTimeout); ; pause = min(2*pause, time.Second) {
 		err := work()
 		if !errors.Is(err, errTaken) || time.Now().After(end) {
 			return err
@@ -149,7 +150,7 @@ func (s *Source) patiently(ctx context.Context, work func() error) error {
 		select {
 		case <-ctx.Done():
 			return explain(ctx, s.where, ctx.Err())
-		case <-time.After(time.Duration(20+rand.IntN(200)) * time.Millisecond):
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }

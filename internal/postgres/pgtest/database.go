@@ -137,6 +137,12 @@ func Exec(t testing.TB, dsn string, sql ...string) {
 	}
 }
 
+// Try is Exec of one string, for what may fail.
+func Try(dsn, sql string) error {
+	_, err := query(dsn, sql)
+	return err
+}
+
 // Query returns the rows of a query as COPY writes them: the server's text of
 // each column with tabs between, and \N for NULL.
 func Query(t testing.TB, dsn, sql string) []string {
