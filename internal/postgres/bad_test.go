@@ -258,7 +258,7 @@ func TestServerKilled(t *testing.T) {
 	defer own.Close(context.Background())
 	e.own, e.Conn = own, own.Conn
 	s.check()
-	if failed == 0 || done < 10 {
+	if failed == 0 || done == 0 {
 		t.Errorf("%d exports failed, %d did not", failed, done)
 	}
 	t.Logf("%d exports, %d failed, %d batches", done, failed, r.given.Sequence)
@@ -335,14 +335,14 @@ func TestNoWayIn(t *testing.T) {
 func TestTimeLimits(t *testing.T) {
 	t.Parallel()
 	e := newERP(t, articleSQL)
-	e.do(`DO $$ DECLARE s text; BEGIN FOREACH s IN ARRAY ARRAY['statement_timeout = ''50ms''', 'lock_timeout = ''50ms''', 'idle_in_transaction_session_timeout = ''50ms''', 'idle_session_timeout = ''50ms''',
+	e.do(`DO $$ DECLARE s text; BEGIN FOREACH s IN ARRAY ARRAY['statement_timeout = ''500ms''', 'lock_timeout = ''500ms''', 'idle_in_transaction_session_timeout = ''500ms''', 'idle_session_timeout = ''500ms''',
 		'default_transaction_isolation = serializable', 'default_transaction_read_only = on', 'default_transaction_deferrable = on', 'row_security = off', 'synchronous_commit = off', 'search_path = public', 'client_encoding = latin1']
 		LOOP BEGIN EXECUTE format('ALTER DATABASE %I SET ', current_database()) || s; EXCEPTION WHEN undefined_object THEN NULL; END; END LOOP; END $$`)
 	s := e.capture(articles("A"))["A/down"]
 	s.round()
 	e.do("UPDATE article SET label = 'é€' WHERE id = 2")
-	time.Sleep(200 * time.Millisecond)
-	slow := sinkOf(func() { time.Sleep(200 * time.Millisecond) })
+	time.Sleep(time.Second)
+	slow := sinkOf(func() { time.Sleep(time.Second) })
 	if _, err := s.Read(t.Context(), s.name, true, slow); err != nil {
 		t.Error(err)
 	}

@@ -73,6 +73,9 @@ func open(ctx context.Context, dsn string, lockTimeout time.Duration) (*session,
 
 // settle reads what the server is, then makes the session ours.
 func (s *session) settle(ctx context.Context, lockTimeout time.Duration) error {
+	if _, err := s.Exec(ctx, "SET statement_timeout = 0"); err != nil { // what comes next takes longer than this
+		return err
+	}
 	err := s.QueryRow(ctx, `SELECT (`+pathSQL+`), pg_is_in_recovery(), current_setting('server_version_num')::int`).
 		Scan(&s.path, &s.replica, &s.version)
 	if err != nil {

@@ -53,7 +53,7 @@ func TestInstallMeetsWriters(t *testing.T) {
 }
 
 // Whoever waits for a lock has others queue up behind him. Installing waits in
-// short stretches, so that an ERP that waits for a second only never fails.
+// short stretches, so that an ERP that waits for some seconds only never fails.
 func TestInstallLetsOthersPass(t *testing.T) {
 	t.Parallel()
 	e := newERP(t, "CREATE TABLE a(id int PRIMARY KEY)")
@@ -62,9 +62,9 @@ func TestInstallLetsOthersPass(t *testing.T) {
 	long.do("BEGIN; INSERT INTO a VALUES (0)")
 	done := make(chan error, 1)
 	go func() { done <- c.Install(context.Background(), e.dsn, SourceOptions{LockTimeout: time.Minute}) }()
-	e.do("SET lock_timeout = '1s'")
-	for i := range 15 {
-		time.Sleep(100 * time.Millisecond)
+	e.do("SET lock_timeout = '3s'")
+	for i := range 5 {
+		time.Sleep(300 * time.Millisecond)
 		e.do(fmt.Sprintf("INSERT INTO a VALUES (%d)", i+1))
 	}
 	long.do("COMMIT")
