@@ -66,7 +66,7 @@ func TestHazards(t *testing.T) {
 				t.Run(h.name, func(t *testing.T) {
 					e.clear(t, articleSQL)
 					for sql := range strings.SplitSeq(h.schema, "; ") {
-						if _, err := e.Exec(t.Context(), strings.ReplaceAll(sql, "hazard_", "hazard_"+name)); err != nil {
+						if _, err := e.Exec(t.Context(), strings.ReplaceAll(sql, "hazard_", "hazard_"+name)); err != nil && code(err) != "42710" { // a role outlives its database
 							t.Fatal(err)
 						}
 					}
