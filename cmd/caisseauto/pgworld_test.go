@@ -36,6 +36,9 @@ allowed_signers = "allowed_signers"
 // dossiers that are given.
 func newPGWorld(t *testing.T, dsn, dossiers string) *pgWorld {
 	t.Helper()
+	if raceEnabled {
+		t.Skip("many commands, which scripts/test runs without the race detector")
+	}
 	w := &pgWorld{&world{t: t, dir: t.TempDir()}, dsn}
 	for _, d := range []string{"server/keys", "till", "drop"} {
 		if err := os.MkdirAll(w.path(d), 0o755); err != nil {

@@ -99,8 +99,8 @@ func TestShopRetention(t *testing.T) {
 // A baseline that comes by its age costs tills that are up to date nothing.
 func TestShopBaselineEvery(t *testing.T) {
 	s := newShop(t)
-	s.write(s.path("server/server.toml"), []byte(replaceOnce(shopServer, `code = "ACME"`, "code = \"ACME\"\nbaseline_every = \"1m\"")))
-	// The template's baseline is younger than a minute.
+	s.write(s.path("server/server.toml"), []byte(replaceOnce(shopServer, `code = "ACME"`, "code = \"ACME\"\nbaseline_every = \"1h\"")))
+	// The template's baseline is younger than an hour.
 	s.must("server", "export")
 	if _, m := s.has("drop/ACME/down"); strings.Join(m, " ") != "1" {
 		t.Errorf("batches %v", m)

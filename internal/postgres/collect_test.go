@@ -51,6 +51,7 @@ type collectDB struct {
 
 func newCollectDB(t testing.TB, c *pgtest.Cluster, sql string, config database.SourceConfig) *collectDB {
 	t.Helper()
+	skipAlone(t)
 	e := &collectDB{t: t, cluster: c, dsn: c.NewDatabase(t), capture: NewCapture(map[string]database.SourceConfig{"ACME/down": config})}
 	e.erp = pgtest.Connect(t, e.dsn)
 	if err := e.Exec("SET search_path = public, caisseauto;" + schema.Postgres(sql)); err != nil {

@@ -31,6 +31,7 @@ type erp struct {
 
 func newERP(t testing.TB, schema string) *erp {
 	t.Helper()
+	skipAlone(t)
 	dsn := pgtest.Get(t).NewDatabase(t, schema)
 	own, err := open(context.Background(), dsn, 0)
 	if err != nil {
@@ -38,6 +39,18 @@ func newERP(t testing.TB, schema string) *erp {
 	}
 	t.Cleanup(func() { own.Close(context.Background()) })
 	return &erp{pgtest.Connect(t, dsn), t, dsn, own}
+}
+
+// besides are parts of the names of tests in which goroutines of ours meet.
+var besides = []string{"Claim", "Release", "UnderWriters", "Together", "ExactlyOnce", "Stopped", "Deposit"}
+
+// skipAlone skips, under the race detector, what it has nothing to find in:
+// scripts/test runs it without.
+func skipAlone(t testing.TB) {
+	t.Helper()
+	if raceEnabled && !slices.ContainsFunc(besides, func(part string) bool { return strings.Contains(t.Name(), part) }) {
+		t.Skip("one goroutine and a server, which scripts/test looks at without the race detector")
+	}
 }
 
 // clear empties the database for the next of several cases: that is quicker
