@@ -40,7 +40,7 @@ func TestShopCollectorsShare(t *testing.T) {
 	s := newPostgresShop(t)
 	program := programLink(t)
 	configs := []string{s.config("server"), s.secondHost()}
-	end := time.Now().Add(6 * time.Second)
+	end := time.Now().Add(4 * time.Second)
 	var work sync.WaitGroup
 	var mu sync.Mutex
 	runs, kills := 0, 0

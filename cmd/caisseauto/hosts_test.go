@@ -40,6 +40,9 @@ type hosts struct {
 
 func newHosts(t *testing.T, dossiers ...string) *hosts {
 	t.Helper()
+	if raceEnabled {
+		t.Skip("processes of their own, which scripts/test runs without the race detector")
+	}
 	h := &hosts{world: &world{t: t, dir: t.TempDir()}, program: programLink(t), seen: map[string]string{}}
 	h.dsn = pgtest.Get(t).NewDatabase(t, `CREATE TABLE article(code text PRIMARY KEY, dossier text, label text, price bigint);
 		INSERT INTO article SELECT 'A' || n, 'ACME', 'label ' || n, n FROM generate_series(1, 2000) AS n`)

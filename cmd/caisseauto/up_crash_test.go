@@ -30,7 +30,11 @@ func testShopCrashUp(t *testing.T, newShop func(*testing.T) *shop) {
 	}
 	s := newShop(t)
 	program := programLink(t)
-	more := func(kills int) bool { return kills < 40 }
+	most := 40
+	if s.erp != nil {
+		most = 15
+	}
+	more := func(kills int) bool { return kills < most }
 	if d, err := time.ParseDuration(os.Getenv("CAISSEAUTO_CRASH")); err == nil {
 		end := time.Now().Add(d)
 		more = func(int) bool { return time.Now().Before(end) }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -53,7 +55,10 @@ func (s *Server) sendModel(rnd *rand.Rand, till string, rows []modelRow) change.
 // testRandom: random batches of two tills. Bad units of every kind, resends, conflicts,
 // retries. After each, everything is as a plain model has it.
 func testRandom(t *testing.T, k *Kind) {
-	rounds, batches := 12, 10
+	rounds, batches := 8, 10
+	if n, err := strconv.Atoi(os.Getenv("CAISSEAUTO_SEEDS")); err == nil {
+		rounds = n
+	}
 	if testing.Short() {
 		rounds = 4
 	}
