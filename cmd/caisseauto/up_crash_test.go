@@ -20,7 +20,7 @@ import (
 // TestShopCrashUp kills sync and collect with SIGKILL at random moments while the
 // tills sell. No number may get a second content, no row may leave an outbox
 // before it is integrated, and in the end the server must hold, by value,
-// exactly what the tills sold, every ticket once. 40 kills by default; with
+// exactly what the tills sold, every ticket once. 30 kills by default; with
 // CAISSEAUTO_CRASH=5m as many as fit that time (scripts/crash).
 func TestShopCrashUp(t *testing.T) { onEach(t, testShopCrashUp) }
 
@@ -30,7 +30,7 @@ func testShopCrashUp(t *testing.T, newShop func(*testing.T) *shop) {
 	}
 	s := newShop(t)
 	program := programLink(t)
-	most := 40
+	most := 30
 	if s.erp != nil {
 		most = 15
 	}
