@@ -84,7 +84,7 @@ func testShopCustomersBothWays(t *testing.T, newShop func(*testing.T) *shop) {
 	} {
 		t.Run(tt.policy+" "+tt.want, func(t *testing.T) {
 			s := newShop(t)
-			if s.erp != nil && tt.policy != "hold" && tt.want != "Till" {
+			if s.erp != nil && tt.policy != "hold" && tt.policy != "till" {
 				t.Skip("the suite of internal/collect has it")
 			}
 			config := strings.Replace(string(s.read(s.config("server"))), `conflict = "newest"`, `conflict = "`+tt.policy+`"`, 1)
