@@ -227,12 +227,6 @@ func (d *collecting) lock(ctx context.Context, stream string) error {
 // rolled back, because it and another one waited for each other.
 const retries = 5
 
-// clash reports whether an error is the server's choice between two.
-func clash(err error) bool {
-	c := code(err)
-	return c == "40001" || c == "40P01"
-}
-
 // Locked implements collect.Driver.
 func (d *collecting) Locked(ctx context.Context, stream string, work func() error) (held time.Duration, err error) {
 	for n := 0; ; n++ {

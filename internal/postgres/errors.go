@@ -114,3 +114,10 @@ func isNetwork(err error) bool {
 
 // isLost reports whether the connection is of no use any more.
 func isLost(err error) bool { return err != nil && errors.Is(err, database.ErrUnavailable) }
+
+// clash reports whether an error is the server's choice of one of two
+// transactions that waited for each other.
+func clash(err error) bool {
+	c := code(err)
+	return c == "40001" || c == "40P01"
+}

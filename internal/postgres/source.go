@@ -111,7 +111,7 @@ func (s *Source) write(ctx context.Context, work func(*session, pgx.Tx) error) e
 		}
 		for n := 0; ; n++ {
 			err := pgx.BeginTxFunc(ctx, c, pgx.TxOptions{}, func(tx pgx.Tx) error { return work(c, tx) })
-			if state := code(err); n < 3 && (state == "40001" || state == "40P01") {
+			if n < 3 && clash(err) {
 				continue
 			}
 			return err

@@ -197,13 +197,13 @@ func (d *delta) source() string {
 		}
 		more += d.wholeRows(from, strings.Join(same, " AND "))
 	}
-	return "(SELECT mask, " + d.castKeys() + " FROM caisseauto.caisseauto_journal WHERE " + where + more + ") AS e"
+	return "(SELECT mask, " + d.castKeys() + " FROM " + journal + " WHERE " + where + more + ") AS e"
 }
 
 // journaled returns the subquery j of the keys of a table that have a certain
 // kind of entry in the journal.
 func (d *delta) journaled(t *captured, which string) string {
-	return fmt.Sprintf("(SELECT DISTINCT %s FROM caisseauto.caisseauto_journal WHERE %s AND tab = %d AND (%s)) AS j",
+	return fmt.Sprintf("(SELECT DISTINCT %s FROM "+journal+" WHERE %s AND tab = %d AND (%s)) AS j",
 		t.castKeys(), d.e.window(), t.tab, which)
 }
 
